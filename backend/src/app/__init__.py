@@ -1,0 +1,1 @@
+"""Informania's backend: the owner of every write."""

@@ -1,0 +1,1 @@
+"""The append-only audit log: its table and how it is read."""

@@ -1,0 +1,37 @@
+-- The audit log: one hash chain per stream, append-only even for its owner.
+-- Run once, as audit_owner, by revision 20260109_init.
+--
+-- hash = sha256(prev_hash || jsonb_build_array(stream_id, seq, epoch_us, actor, db_user, action,
+--                                              detail)::text), UTF-8
+
+CREATE TABLE audit.audit_log (
+    stream_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    -- Microseconds since 1970-01-01 UTC, as hashed.
+    epoch_us bigint NOT NULL,
+    actor text NOT NULL,
+    db_user text NOT NULL,
+    action text NOT NULL,
+    detail jsonb NOT NULL,
+    prev_hash bytea NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (stream_id, seq)
+);
+
+CREATE FUNCTION audit.refuse_change() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = '42501';
+END
+$$;
+
+CREATE TRIGGER audit_log_append_only
+BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.audit_log
+FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse_change();
+
+ALTER TABLE audit.audit_log ENABLE ALWAYS TRIGGER audit_log_append_only;
+
+REVOKE UPDATE, DELETE, TRUNCATE ON audit.audit_log FROM audit_owner;
+GRANT INSERT, SELECT ON audit.audit_log TO app_owner;

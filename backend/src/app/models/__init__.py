@@ -1,0 +1,1 @@
+"""Shapes: what is on the wire (dto) and what is in the tables (orm)."""

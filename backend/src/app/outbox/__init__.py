@@ -1,0 +1,1 @@
+"""The owed events: their tables and how the worker takes them."""

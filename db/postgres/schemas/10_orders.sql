@@ -1,0 +1,223 @@
+-- Orders, what happened to them, executions and positions.
+-- Run once, as app_owner, by revision 20260109_init.
+
+CREATE TABLE app.orders (
+    order_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Minted by the client, unique over the whole installation, kept for ever.
+    client_order_id text NOT NULL UNIQUE CHECK (client_order_id ~ '^[A-Za-z0-9_-]{1,36}$'),
+    request_hash bytea NOT NULL,
+    account_id bigint NOT NULL REFERENCES app.accounts,
+    strategy_id bigint REFERENCES app.strategies,
+    instrument_id integer NOT NULL REFERENCES app.instruments,
+    side text NOT NULL CHECK (side IN ('buy', 'sell')),
+    order_type text NOT NULL CHECK (order_type IN ('market', 'limit', 'stop', 'stop_limit')),
+    time_in_force text NOT NULL CHECK (time_in_force IN ('day', 'gtc', 'gtd', 'ioc', 'fok')),
+    expires_at timestamptz,
+    -- NaN is greater than every number, so the upper bounds keep it out as well.
+    quantity numeric NOT NULL CHECK (quantity > 0 AND quantity < 1e12),
+    limit_price numeric CHECK (limit_price > 0 AND limit_price < 1e12),
+    stop_price numeric CHECK (stop_price > 0 AND stop_price < 1e12),
+    status text NOT NULL DEFAULT 'new' CHECK (status IN (
+        'new',              -- recorded, risk passed, owed to the broker
+        'denied',           -- refused by our risk rules; terminal
+        'submitting',       -- about to be sent
+        'submit_unknown',   -- sent or perhaps sent, outcome unknown
+        'submitted',        -- the route took the command
+        'accepted',         -- working at the venue
+        'partially_filled',
+        'filled',           -- terminal
+        'pending_replace',
+        'pending_cancel',
+        'canceled',         -- terminal
+        'rejected',         -- refused by the venue; terminal
+        'expired',          -- terminal
+        'lost'              -- needs an operator; counts as open exposure
+    )),
+    reason_code text,
+    -- The largest size that would have passed; set when size or notional was denied.
+    quantity_max numeric,
+    -- Both follow from executions alone.
+    cum_quantity numeric NOT NULL DEFAULT 0 CHECK (cum_quantity >= 0),
+    average_price numeric,
+    -- A fill arrived after a terminal state.
+    late_fill boolean NOT NULL DEFAULT FALSE,
+    broker_order_id text,
+    -- The route refuses the last send after this moment, so silence beyond it proves absence.
+    valid_until timestamptz,
+    queries smallint NOT NULL DEFAULT 0,
+    next_query_at timestamptz,
+    created_by uuid NOT NULL,
+    request_id text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (cum_quantity <= quantity),
+    CHECK ((order_type IN ('limit', 'stop_limit')) = (limit_price IS NOT NULL)),
+    CHECK ((order_type IN ('stop', 'stop_limit')) = (stop_price IS NOT NULL)),
+    CHECK ((time_in_force = 'gtd') = (expires_at IS NOT NULL)),
+    CHECK ((status IN ('denied', 'rejected')) <= (reason_code IS NOT NULL))
+) WITH (fillfactor = 80);
+
+CREATE INDEX orders_account_idx ON app.orders (account_id, created_at DESC);
+
+CREATE INDEX orders_open_idx ON app.orders (account_id, status)
+WHERE status NOT IN ('denied', 'filled', 'canceled', 'rejected', 'expired');
+
+-- Orders whose next report should come soon; silence about them is asked after.
+CREATE INDEX orders_inflight_idx ON app.orders (updated_at)
+WHERE status IN (
+    'submitting', 'submit_unknown', 'submitted', 'pending_cancel', 'pending_replace'
+) OR (order_type = 'market' AND status IN ('accepted', 'partially_filled'));
+
+-- What the procedures answer about an order.
+CREATE TYPE app.order_result AS (
+    order_id bigint,
+    client_order_id text,
+    account_id bigint,
+    status text,
+    reason_code text,
+    cum_quantity numeric,
+    average_price numeric,
+    replayed boolean,
+    created_at timestamptz,
+    updated_at timestamptz,
+    quantity_max numeric
+);
+
+CREATE TABLE app.order_transitions (
+    status_before text NOT NULL,
+    status_after text NOT NULL,
+    PRIMARY KEY (status_before, status_after)
+);
+
+INSERT INTO app.order_transitions (status_before, status_after)
+SELECT t.status_before, unnest(t.status_after)
+FROM (
+    VALUES
+    -- From new to what only a venue reports: the database was restored to before the send.
+    ('new', ARRAY[
+        'denied', 'submitting', 'canceled', 'rejected', 'accepted', 'partially_filled', 'filled'
+    ]),
+    ('submitting', ARRAY[
+        'submitted', 'submit_unknown', 'accepted', 'partially_filled', 'filled', 'pending_cancel',
+        'canceled', 'rejected', 'expired'
+    ]),
+    -- Back to submitting only after proof that the venue does not have it.
+    ('submit_unknown', ARRAY[
+        'submitting', 'submitted', 'accepted', 'partially_filled', 'filled', 'pending_cancel',
+        'canceled', 'rejected', 'expired', 'lost'
+    ]),
+    ('submitted', ARRAY[
+        'submit_unknown', 'accepted', 'partially_filled', 'filled', 'pending_cancel', 'canceled',
+        'rejected', 'expired', 'lost'
+    ]),
+    ('accepted', ARRAY[
+        'partially_filled', 'filled', 'pending_replace', 'pending_cancel', 'canceled', 'rejected',
+        'expired', 'lost'
+    ]),
+    ('partially_filled', ARRAY[
+        'filled', 'pending_replace', 'pending_cancel', 'canceled', 'expired', 'lost'
+    ]),
+    ('pending_replace', ARRAY[
+        'accepted', 'partially_filled', 'filled', 'pending_cancel', 'canceled', 'rejected',
+        'expired', 'lost'
+    ]),
+    -- Back to where it was when the cancel is refused.
+    ('pending_cancel', ARRAY[
+        'submit_unknown', 'submitted', 'accepted', 'partially_filled', 'filled', 'canceled',
+        'rejected', 'expired', 'lost'
+    ]),
+    ('lost', ARRAY[
+        'submit_unknown', 'submitted', 'accepted', 'partially_filled', 'filled', 'pending_cancel',
+        'canceled', 'rejected', 'expired'
+    ]),
+    -- A late fill that completes the order.
+    ('canceled', ARRAY['filled']),
+    ('rejected', ARRAY['filled']),
+    ('expired', ARRAY['filled'])
+) AS t (status_before, status_after);
+
+-- Everything that was reported of an order, applied or not. Append-only.
+CREATE TABLE app.order_events (
+    order_event_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    order_id bigint NOT NULL REFERENCES app.orders,
+    kind text NOT NULL,
+    source text NOT NULL,
+    status_before text NOT NULL,
+    status_after text NOT NULL,
+    applied boolean NOT NULL,
+    -- Why it was not applied: stale, illegal, duplicate, conflict, overfill, invalid, absent.
+    reason text,
+    detail jsonb NOT NULL,
+    event_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX order_events_order_idx ON app.order_events (order_id, order_event_id);
+
+-- What a broker reported, once per event id, in the order of arrival.
+CREATE TABLE app.inbox (
+    inbox_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    shard smallint NOT NULL CHECK (shard BETWEEN 0 AND 15),
+    -- Where it stands in what its source sends; null when the source did not say.
+    epoch bigint NOT NULL,
+    sequence bigint,
+    payload jsonb NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    applied_at timestamptz,
+    outcome text,
+    UNIQUE (source, event_id),
+    CHECK ((applied_at IS NULL) = (outcome IS NULL))
+);
+
+CREATE INDEX inbox_pending_idx ON app.inbox (shard, inbox_id) WHERE applied_at IS NULL;
+CREATE INDEX inbox_sequence_idx ON app.inbox (source, epoch, sequence);
+
+-- The far end of each route: its deployment, and how far we have its events.
+CREATE TABLE app.bridges (
+    source text PRIMARY KEY,
+    deploy_id text NOT NULL,
+    epoch bigint NOT NULL,
+    sequence bigint NOT NULL DEFAULT 0,
+    heartbeat jsonb NOT NULL DEFAULT '{}',
+    heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE app.executions (
+    execution_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    order_id bigint NOT NULL REFERENCES app.orders,
+    account_id bigint NOT NULL REFERENCES app.accounts,
+    instrument_id integer NOT NULL REFERENCES app.instruments,
+    source text NOT NULL,
+    -- The broker's id without its revision; a higher revision supersedes.
+    exec_base text NOT NULL,
+    exec_revision integer NOT NULL DEFAULT 0,
+    side text NOT NULL CHECK (side IN ('buy', 'sell')),
+    quantity numeric NOT NULL CHECK (quantity > 0 AND quantity < 1e12),
+    price numeric NOT NULL CHECK (price > 0 AND price < 1e12),
+    currency text NOT NULL,
+    fee numeric NOT NULL DEFAULT 0 CHECK (fee >= 0 AND fee < 1e12),
+    fee_currency text NOT NULL,
+    executed_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (account_id, source, exec_base, exec_revision)
+);
+
+CREATE INDEX executions_order_idx ON app.executions (order_id);
+CREATE INDEX executions_account_idx ON app.executions (account_id, executed_at DESC);
+
+-- The fold of an account's executions. Cost is signed: average cost is cost / quantity. What a
+-- partial close releases is cut to 12 decimals, yet realized_pnl - cost is the traded cash exactly.
+CREATE TABLE app.positions (
+    account_id bigint NOT NULL REFERENCES app.accounts,
+    instrument_id integer NOT NULL REFERENCES app.instruments,
+    quantity numeric NOT NULL DEFAULT 0,
+    cost numeric NOT NULL DEFAULT 0,
+    realized_pnl numeric NOT NULL DEFAULT 0,
+    -- Fees in the instrument's currency; others are in cash alone.
+    fees numeric NOT NULL DEFAULT 0,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (account_id, instrument_id),
+    CHECK (quantity <> 0 OR cost = 0)
+) WITH (fillfactor = 70);

@@ -1,0 +1,120 @@
+-- Who may do what, named one by one; what is not named here is not allowed.
+-- Laid anew, as app_owner, after every upgrade that changed something.
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA app, market, security
+FROM PUBLIC, app_migrate, app_write, app_worker, app_read;
+REVOKE ALL ON ALL TABLES IN SCHEMA app, market, security, reporting
+FROM PUBLIC, app_migrate, app_write, app_worker, app_read;
+
+GRANT USAGE ON SCHEMA app TO app_migrate, app_write, app_worker;
+GRANT USAGE ON SCHEMA reporting TO app_read;
+
+-- The API.
+GRANT EXECUTE ON FUNCTION
+    app.sp_place_order,
+    app.sp_cancel_order,
+    app.sp_order_status,
+    app.sp_trading_state_set,
+    app.sp_session_check,
+    app.sp_sessions_check,
+    app.sp_session_revoked,
+    app.sp_user_upsert,
+    app.sp_inbox_put,
+    app.sp_record_quotes,
+    app.sp_last_prices,
+    app.sp_schema_revision
+TO app_write;
+
+-- The worker.
+GRANT EXECUTE ON FUNCTION
+    app.sp_acquire_shards,
+    app.sp_renew_shards,
+    app.sp_release_shards,
+    app.sp_begin_sends,
+    app.sp_finish_sends,
+    app.sp_inbox_pending,
+    app.sp_apply_broker_event,
+    app.sp_query_inflight,
+    app.sp_outbox_age,
+    app.sp_bridges,
+    app.sp_audit_verify,
+    app.sp_housekeep,
+    app.sp_schema_revision
+TO app_worker;
+
+-- Seed, first administrator and operators: master data and checks.
+GRANT EXECUTE ON FUNCTION
+    app.sp_user_upsert,
+    app.sp_instrument_upsert,
+    app.sp_account_upsert,
+    app.sp_member_set,
+    app.sp_risk_limits_set,
+    app.sp_cash_book,
+    app.sp_strategy_upsert,
+    app.sp_bars_put,
+    app.sp_bars_span,
+    app.sp_record_quotes,
+    app.sp_audit_verify,
+    app.sp_housekeep
+TO app_migrate;
+
+-- The reader: the views by name, and below them exactly the columns which they read. Without USAGE
+-- on the schemas of the tables no statement of his can name them.
+GRANT SELECT ON
+    reporting.accounts,
+    reporting.instruments,
+    reporting.positions,
+    reporting.orders,
+    reporting.executions,
+    reporting.order_events,
+    reporting.cash,
+    reporting.equity,
+    reporting.equity_history,
+    reporting.bars,
+    reporting.quotes
+TO app_read;
+
+-- Called by the policies and views, in the reader's name.
+GRANT EXECUTE ON FUNCTION
+    security.token_user(),
+    security.token_active(),
+    security.token_accounts()
+TO app_read;
+
+GRANT SELECT (account_id, name, currency, route, paper, created_at)
+ON app.accounts TO app_read;
+GRANT SELECT (account_id, user_id, can_trade)
+ON app.account_members TO app_read;
+GRANT SELECT (scope, scope_id, state, reason)
+ON app.trading_states TO app_read;
+GRANT SELECT (account_id, order_quantity_max, order_notional_max, price_collar)
+ON app.risk_limits TO app_read;
+GRANT SELECT (instrument_id, symbol, name, currency, tick_size, lot_size, tradable)
+ON app.instruments TO app_read;
+GRANT SELECT (instrument_id, price, source, source_at, received_at)
+ON market.last_prices TO app_read;
+GRANT SELECT (
+    account_id, instrument_id, quantity, cost, realized_pnl, fees, updated_at
+) ON app.positions TO app_read;
+GRANT SELECT (
+    order_id, client_order_id, account_id, strategy_id, instrument_id, side, order_type,
+    time_in_force, expires_at, quantity, limit_price, stop_price, status, reason_code,
+    quantity_max, cum_quantity, average_price, late_fill, created_by, created_at, updated_at
+) ON app.orders TO app_read;
+GRANT SELECT (
+    execution_id, order_id, account_id, instrument_id, side, quantity, price, currency, fee,
+    fee_currency, executed_at, recorded_at
+) ON app.executions TO app_read;
+GRANT SELECT (
+    order_event_id, order_id, kind, source, status_before, status_after, applied, reason,
+    event_at, recorded_at
+) ON app.order_events TO app_read;
+GRANT SELECT (account_id, currency, amount)
+ON app.cash_balances TO app_read;
+GRANT SELECT (account_id, equity_at, currency, cash, market_value)
+ON market.equity TO app_read;
+GRANT SELECT (
+    instrument_id, resolution, bar_at, open, high, low, close, volume, source, original_date
+) ON market.bars TO app_read;
+GRANT SELECT (instrument_id, quote_at, price, source)
+ON market.quotes TO app_read;
