@@ -1,0 +1,85 @@
+-- sp_apply_broker_event(inbox id, ttl) -> outcome
+-- Applies one reported event to its order, executions, positions and cash, and marks it so. The
+-- outcome is applied, duplicate, stale (nothing new in it), unmatched (no such order of this
+-- source), illegal (contradicts what is known: an overfill, one execution id with two contents) or
+-- invalid (cannot be read). Whatever it is, the event is recorded and the lane goes on; the last
+-- three are audited. Repeating it answers the same and changes nothing.
+-- SQLSTATE 25001; IN404 event_not_found. Called by app_worker. Test: test_sp_events.py
+
+CREATE OR REPLACE FUNCTION app.sp_apply_broker_event(
+    p_inbox_id bigint, p_ttl interval DEFAULT '120 s'
+)
+RETURNS text
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '5s'
+AS $$
+DECLARE
+    v_inbox app.inbox;
+    v_stream_id bigint;
+    v_order_id bigint;
+    v_actor text;
+    v_before text;
+    v_reason text := 'unmatched';
+    v_error text;
+    v_outcome text;
+    v_kind text;
+BEGIN
+    PERFORM app.sp_require_read_committed();
+    SELECT i.* INTO v_inbox FROM app.inbox AS i WHERE i.inbox_id = p_inbox_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no event %', p_inbox_id
+            USING ERRCODE = 'IN404', DETAIL = 'event_not_found';
+    END IF;
+    v_stream_id := coalesce(app.sp_source_account(v_inbox.source), 0);
+    PERFORM FROM app.streams AS s WHERE s.stream_id = v_stream_id FOR NO KEY UPDATE;
+    SELECT i.* INTO STRICT v_inbox FROM app.inbox AS i WHERE i.inbox_id = p_inbox_id;
+    IF v_inbox.applied_at IS NOT NULL THEN
+        RETURN v_inbox.outcome;
+    END IF;
+
+    v_actor := 'broker:' || v_inbox.source;
+    v_kind := coalesce(v_inbox.payload ->> 'kind', 'unknown');
+    SELECT o.order_id, o.status INTO v_order_id, v_before
+    FROM app.orders AS o
+    WHERE o.client_order_id = v_inbox.payload ->> 'client_order_id'
+        AND o.account_id = v_stream_id;
+    IF FOUND THEN
+        BEGIN
+            v_reason := app.sp_apply_event(v_order_id, v_actor, v_inbox.payload, p_ttl);
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+            -- Nothing of it counts; the block is undone.
+            v_reason := 'invalid';
+            v_error := SQLERRM;
+        END;
+        -- A move has written its own row.
+        IF v_reason <> 'applied' OR v_before = (
+            SELECT o.status FROM app.orders AS o WHERE o.order_id = v_order_id
+        ) THEN
+            PERFORM app.sp_order_note(
+                v_order_id, left(v_kind, 100), v_actor, v_reason = 'applied',
+                nullif(v_reason, 'applied'), v_inbox.payload, v_inbox.received_at
+            );
+        END IF;
+    END IF;
+
+    v_outcome := CASE
+        WHEN v_reason IN ('overfill', 'conflict', 'fill_gap', 'absent') THEN 'illegal'
+        ELSE v_reason
+    END;
+    IF v_outcome IN ('unmatched', 'illegal', 'invalid') THEN
+        PERFORM app.sp_audit_append(
+            v_stream_id, v_actor, 'broker.' || v_reason,
+            jsonb_strip_nulls(jsonb_build_object(
+                'inbox_id', p_inbox_id, 'order_id', v_order_id, 'error', v_error,
+                'event', v_inbox.payload
+            ))
+        );
+    END IF;
+    UPDATE app.inbox AS i
+    SET applied_at = clock_timestamp(), outcome = v_outcome
+    WHERE i.inbox_id = p_inbox_id;
+    RETURN v_outcome;
+END
+$$;

@@ -1,0 +1,38 @@
+-- sp_authorize(user, session) -> role
+-- Says who is calling, from what is committed now: unknown and disabled users and revoked sessions
+-- are refused, so that a revocation binds the very next write.
+-- SQLSTATE IN401 user_unknown, user_disabled, session_revoked. Called by the procedures of the API.
+-- Test: test_sp_place_order.py
+
+CREATE OR REPLACE FUNCTION app.sp_authorize(p_user_id uuid, p_session text)
+RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_role text;
+    v_disabled boolean;
+    v_revoked boolean;
+BEGIN
+    SELECT
+        u.role,
+        u.disabled,
+        EXISTS (SELECT FROM security.revoked_sessions AS r WHERE r.session_handle = p_session)
+    INTO v_role, v_disabled, v_revoked
+    FROM app.users AS u
+    WHERE u.user_id = p_user_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'IN401', DETAIL = 'user_unknown', MESSAGE = 'this user is not known';
+    END IF;
+    IF v_disabled THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'IN401', DETAIL = 'user_disabled', MESSAGE = 'this user is disabled';
+    END IF;
+    IF v_revoked OR p_session IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'IN401', DETAIL = 'session_revoked', MESSAGE = 'this session is over';
+    END IF;
+    RETURN v_role;
+END
+$$;

@@ -1,0 +1,48 @@
+-- sp_cash_book(actor, account, currency, amount, kind, reference) -> whether it was booked now
+-- Cash that no execution moved. One movement of a kind and reference is booked once: the same
+-- again is FALSE, another amount under it IN422 idempotency_key_reused.
+-- IN404 account_not_found; IN422 amount_invalid, kind_invalid, currency_invalid, reference_invalid.
+-- Callers: app_migrate.
+
+CREATE OR REPLACE FUNCTION app.sp_cash_book(
+    p_actor text, p_account_id bigint, p_currency text, p_amount numeric, p_kind text,
+    p_reference text
+) RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_booked numeric;
+BEGIN
+    PERFORM app.sp_require_number(abs(p_amount), 'amount');
+    PERFORM app.sp_require_text(p_kind, '^(opening|deposit|withdrawal)$', 'kind');
+    PERFORM app.sp_require_text(p_currency, '^[A-Z]{3}$', 'currency');
+    PERFORM app.sp_require_text(p_reference, '^.{1,100}$', 'reference');
+    IF (p_kind = 'withdrawal') <> (p_amount < 0) THEN
+        RAISE EXCEPTION 'a withdrawal is negative, everything else is not'
+            USING ERRCODE = 'IN422', DETAIL = 'amount_invalid';
+    END IF;
+
+    PERFORM app.sp_lock_account(p_account_id);
+    SELECT m.amount INTO v_booked FROM app.cash_movements AS m
+    WHERE m.account_id = p_account_id AND m.currency = p_currency
+      AND m.kind = p_kind AND m.reference = p_reference;
+    IF FOUND AND v_booked <> p_amount THEN
+        RAISE EXCEPTION 'this reference was booked with another amount'
+            USING ERRCODE = 'IN422', DETAIL = 'idempotency_key_reused';
+    ELSIF FOUND THEN
+        RETURN FALSE;
+    END IF;
+
+    INSERT INTO app.cash_movements (account_id, currency, amount, kind, reference)
+    VALUES (p_account_id, p_currency, p_amount, p_kind, p_reference);
+    INSERT INTO app.cash_balances AS b (account_id, currency, amount)
+    VALUES (p_account_id, p_currency, p_amount)
+    ON CONFLICT (account_id, currency) DO UPDATE SET amount = b.amount + excluded.amount;
+    PERFORM app.sp_audit_append(p_account_id, p_actor, 'cash.book', jsonb_build_object(
+        'currency', p_currency, 'amount', p_amount::text, 'kind', p_kind, 'reference', p_reference
+    ));
+    RETURN TRUE;
+END
+$$;

@@ -1,0 +1,76 @@
+-- sp_finish_send(event, outcome, reason, broker order id, retry after) -> nothing
+-- What the outcome of one send means for its row, its order and its lane. Unknown is never a
+-- failure: the row stays and is asked after. What certainly did not leave stays too and is sent
+-- again, unless somebody canceled the order meanwhile. A question never changes what is known of
+-- its place row.
+-- The caller holds the stream lock and has checked the fence. Internal: sp_finish_sends.
+-- Test: test_sp_sends.py
+
+CREATE OR REPLACE FUNCTION app.sp_finish_send(
+    p_event_id bigint,
+    p_outcome text,
+    p_reason text,
+    p_broker_order_id text,
+    p_retry_after_s double precision
+)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_row app.events_outbox;
+    v_order app.orders;
+    v_actor text := 'system:worker';
+    v_asked boolean;
+    v_done boolean := p_outcome IN ('accepted', 'definite_reject');
+    v_detail jsonb;
+    v_status_after text;
+BEGIN
+    SELECT e.* INTO STRICT v_row FROM app.events_outbox AS e WHERE e.event_id = p_event_id;
+    SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = v_row.order_id;
+    v_detail := jsonb_strip_nulls(jsonb_build_object(
+        'event_id', p_event_id, 'action', v_row.last_action, 'outcome', p_outcome,
+        'reason', left(p_reason, 500)
+    ));
+    v_asked := v_row.kind = 'order.place.v1' AND v_row.last_action = 'query';
+
+    IF v_row.last_action = 'place' THEN
+        UPDATE app.orders AS o
+        SET broker_order_id = coalesce(p_broker_order_id, o.broker_order_id)
+        WHERE o.order_id = v_order.order_id;
+        v_status_after := CASE
+            WHEN p_outcome = 'definite_reject' THEN 'rejected'
+            WHEN p_outcome IN ('accepted', 'unknown') AND v_order.status = 'pending_cancel'
+                THEN NULL
+            WHEN p_outcome = 'accepted' THEN 'submitted'
+            WHEN p_outcome = 'unknown' THEN 'submit_unknown'
+            WHEN v_order.status = 'pending_cancel' THEN 'canceled'
+        END;
+        v_done := v_done OR v_status_after = 'canceled';
+    ELSIF v_row.last_action = 'cancel' AND p_outcome = 'definite_reject' THEN
+        v_status_after := app.sp_order_working(v_order);
+    END IF;
+    IF v_status_after IS NOT NULL THEN
+        PERFORM app.sp_order_move(
+            v_order.order_id, v_status_after,
+            CASE p_outcome WHEN 'definite_reject' THEN left(p_reason, 200) END,
+            v_actor, 'finish_send', v_detail
+        );
+    END IF;
+
+    IF v_done AND NOT v_asked THEN
+        PERFORM app.sp_outbox_archive(
+            p_event_id, CASE v_status_after WHEN 'canceled' THEN 'canceled' ELSE p_outcome END
+        );
+        DELETE FROM app.outbox_parked AS p WHERE p.stream_id = v_row.stream_id;
+    ELSE
+        UPDATE app.events_outbox AS e
+        SET last_outcome = CASE WHEN v_asked THEN 'unknown' ELSE p_outcome END
+        WHERE e.event_id = p_event_id;
+        PERFORM app.sp_outbox_park(
+            v_row.stream_id, CASE WHEN v_done THEN 'unknown' ELSE p_outcome END, p_reason,
+            p_retry_after_s
+        );
+    END IF;
+END
+$$;

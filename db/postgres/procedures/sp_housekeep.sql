@@ -1,0 +1,35 @@
+-- sp_housekeep(quotes kept, events kept, sessions kept) -> partitions dropped
+-- Makes the partitions of the coming days and drops what is older than asked: sampled quotes, done
+-- events, and revoked sessions that no token can name any more. Meant for a daily timer.
+-- IN422 keep_invalid below one day. Callers: app_worker, app_migrate.
+
+CREATE OR REPLACE FUNCTION app.sp_housekeep(
+    p_quotes_keep interval, p_events_keep interval, p_sessions_keep interval
+) RETURNS integer
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_day interval := interval '1 day';
+    v_dropped integer := 0;
+BEGIN
+    IF least(p_quotes_keep, p_events_keep, p_sessions_keep) < v_day
+        OR num_nulls(p_quotes_keep, p_events_keep, p_sessions_keep) > 0
+    THEN
+        RAISE EXCEPTION 'keep at least one day' USING ERRCODE = 'IN422', DETAIL = 'keep_invalid';
+    END IF;
+    PERFORM market.ensure_partitions('market.quotes', 'quote_at', v_now, v_now + 7 * v_day, v_day);
+    PERFORM market.ensure_partitions(
+        'market.equity', 'equity_at', v_now, v_now + 60 * v_day, 30 * v_day
+    );
+    PERFORM market.ensure_partitions(
+        'app.events_done', 'done_at', v_now, v_now + 7 * v_day, v_day
+    );
+    v_dropped := market.drop_before('market.quotes', 'quote_at', v_now - p_quotes_keep)
+        + market.drop_before('app.events_done', 'done_at', v_now - p_events_keep);
+    DELETE FROM security.revoked_sessions WHERE revoked_at < v_now - p_sessions_keep;
+    RETURN v_dropped;
+END
+$$;

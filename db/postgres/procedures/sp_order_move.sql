@@ -1,0 +1,61 @@
+-- sp_order_move(order, status after, reason, actor, kind, detail, event time) -> whether it moved
+-- The one procedure that moves the state of an order: only along app.order_transitions, with a row
+-- in app.order_events and an audit row. An illegal move changes nothing and says FALSE.
+-- The caller holds the stream lock. Internal. Test: test_sp_events.py, test_sp_sends.py
+
+CREATE OR REPLACE FUNCTION app.sp_order_move(
+    p_order_id bigint,
+    p_status_after text,
+    p_reason_code text,
+    p_actor text,
+    p_kind text,
+    p_detail jsonb DEFAULT '{}',
+    p_event_at timestamptz DEFAULT pg_catalog.clock_timestamp()
+)
+RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_status_before text;
+    v_order app.orders;
+BEGIN
+    SELECT o.status INTO STRICT v_status_before FROM app.orders AS o WHERE o.order_id = p_order_id;
+    IF NOT EXISTS (
+        SELECT FROM app.order_transitions AS t
+        WHERE t.status_before = v_status_before AND t.status_after = p_status_after
+    ) THEN
+        RETURN FALSE;
+    END IF;
+    UPDATE app.orders AS o
+    SET
+        status = p_status_after,
+        reason_code = CASE
+            WHEN p_status_after IN ('denied', 'rejected')
+                THEN coalesce(p_reason_code, 'UNSPECIFIED')
+            ELSE p_reason_code
+        END,
+        queries = 0,
+        next_query_at = NULL,
+        updated_at = clock_timestamp()
+    WHERE o.order_id = p_order_id
+    RETURNING o.* INTO v_order;
+    INSERT INTO app.order_events (
+        order_id, kind, source, status_before, status_after, applied, detail, event_at
+    )
+    VALUES (
+        p_order_id, p_kind, p_actor, v_status_before, p_status_after, TRUE, p_detail, p_event_at
+    );
+    PERFORM app.sp_audit_append(
+        v_order.account_id, p_actor, 'order.' || p_status_after,
+        jsonb_strip_nulls(jsonb_build_object(
+            'order_id', p_order_id,
+            'client_order_id', v_order.client_order_id,
+            'status_before', v_status_before,
+            'reason_code', v_order.reason_code,
+            'kind', p_kind
+        ))
+    );
+    RETURN TRUE;
+END
+$$;

@@ -1,0 +1,36 @@
+-- sp_outbox_park(stream, outcome, reason, retry after) -> nothing
+-- Lets a lane wait. An unknown outcome is asked after by the schedule 1, 2, 5, 10, 30 s; what was
+-- not sent is tried again after 0.5 s doubling to 15 s with jitter, or when the route said; a lane
+-- without authority waits a minute. The count starts anew when something gets through.
+-- The caller holds the stream lock. Internal. Test: test_sp_sends.py
+
+CREATE OR REPLACE FUNCTION app.sp_outbox_park(
+    p_stream_id bigint, p_outcome text, p_reason text, p_retry_after_s double precision DEFAULT NULL
+)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_attempts integer := 1 + coalesce((
+        SELECT p.attempts FROM app.outbox_parked AS p WHERE p.stream_id = p_stream_id
+    ), 0);
+    v_wait_s double precision := CASE
+        WHEN p_outcome = 'unknown' THEN (ARRAY[1, 2, 5, 10, 30])[least(v_attempts, 5)]
+        WHEN p_outcome = 'auth' THEN 60
+        WHEN p_retry_after_s >= 0 THEN greatest(0.1, least(p_retry_after_s, 300))
+        ELSE least(0.5 * 2 ^ least(v_attempts - 1, 10), 15) * (0.5 + random() / 2)
+    END;
+BEGIN
+    INSERT INTO app.outbox_parked AS p (stream_id, next_attempt_at, attempts, last_error)
+    VALUES (
+        p_stream_id, clock_timestamp() + v_wait_s * interval '1 s', v_attempts,
+        left(concat_ws(': ', p_outcome, p_reason), 500)
+    )
+    ON CONFLICT (stream_id) DO UPDATE
+    SET
+        next_attempt_at = excluded.next_attempt_at,
+        attempts = excluded.attempts,
+        last_error = excluded.last_error;
+END
+$$;

@@ -1,0 +1,110 @@
+-- sp_place_order(user, session, request id, client order id, account, symbol, side, type, quantity,
+--                limit, stop, time in force, expiry, strategy) -> app.order_result
+-- Records an order once: the order, its audit row and its outbox row in the caller's transaction.
+-- What the risk rules deny is recorded as `denied`, audited and owed to nobody. The same request
+-- under the same client order id answers with the first order as it is now, `replayed`, without
+-- any lock; anything else under that id, also another user's, is refused and told nothing.
+-- SQLSTATE 25001; IN401, IN403 as sp_authorize_trade; IN404 account_not_found, strategy_not_found;
+-- IN422 idempotency_key_reused, instrument_not_found and the codes of sp_order_check.
+-- Called by app_write. Test: test_sp_place_order.py, test_sp_races.py
+
+CREATE OR REPLACE FUNCTION app.sp_place_order(
+    p_user_id uuid,
+    p_session text,
+    p_request_id text,
+    p_client_order_id text,
+    p_account_id bigint,
+    p_symbol text,
+    p_side text,
+    p_order_type text,
+    p_quantity numeric,
+    p_limit_price numeric,
+    p_stop_price numeric,
+    p_time_in_force text,
+    p_expires_at timestamptz,
+    p_strategy_id bigint
+)
+RETURNS app.order_result
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '3s'
+AS $$
+DECLARE
+    v_hash bytea;
+    v_actor text := 'user:' || p_user_id;
+    v_order app.orders;
+    v_detail jsonb;
+    v_reason_code text;
+    v_quantity_max numeric;
+BEGIN
+    PERFORM app.sp_require_read_committed();
+    FOR v_pass IN 1..2 LOOP
+        -- The first pass is free of locks, so replays are; the second, under the stream lock, sees
+        -- what the winner of a race wrote and whether the authority still stands.
+        PERFORM app.sp_authorize_trade(p_user_id, p_session, p_account_id);
+        IF v_pass = 1 THEN
+            PERFORM app.sp_order_check(
+                p_request_id, p_client_order_id, p_side, p_order_type, p_quantity, p_limit_price,
+                p_stop_price, p_time_in_force, p_expires_at
+            );
+            v_hash := sha256(convert_to(jsonb_build_array(
+                p_account_id, p_symbol, p_side, p_order_type, trim_scale(p_quantity),
+                trim_scale(p_limit_price), trim_scale(p_stop_price), p_time_in_force,
+                extract(EPOCH FROM p_expires_at), p_strategy_id
+            )::text, 'UTF8'));
+        END IF;
+        SELECT o.* INTO v_order FROM app.orders AS o WHERE o.client_order_id = p_client_order_id;
+        IF FOUND THEN
+            IF v_order.request_hash = v_hash AND v_order.created_by = p_user_id THEN
+                RETURN app.sp_order_result(v_order, TRUE);
+            END IF;
+            PERFORM app.sp_refuse_reuse();
+        END IF;
+        IF v_pass = 1 THEN
+            PERFORM FROM app.streams AS s WHERE s.stream_id = p_account_id FOR NO KEY UPDATE;
+        END IF;
+    END LOOP;
+
+    -- The id is unique over all accounts, the lock only over this one: a racing order of another
+    -- account is met here.
+    INSERT INTO app.orders (
+        client_order_id, request_hash, account_id, strategy_id, instrument_id, side, order_type,
+        time_in_force, expires_at, quantity, limit_price, stop_price, created_by, request_id
+    )
+    VALUES (
+        p_client_order_id, v_hash, p_account_id, p_strategy_id,
+        app.sp_order_instrument(p_symbol, p_account_id, p_strategy_id, p_expires_at), p_side,
+        p_order_type, p_time_in_force, p_expires_at, trim_scale(p_quantity),
+        trim_scale(p_limit_price), trim_scale(p_stop_price), p_user_id, p_request_id
+    )
+    ON CONFLICT (client_order_id) DO NOTHING
+    RETURNING * INTO v_order;
+    IF NOT FOUND THEN
+        PERFORM app.sp_refuse_reuse();
+    END IF;
+    v_detail := jsonb_strip_nulls(jsonb_build_object(
+        'order_id', v_order.order_id, 'client_order_id', p_client_order_id, 'symbol', p_symbol,
+        'side', p_side, 'order_type', p_order_type, 'quantity', v_order.quantity,
+        'limit_price', v_order.limit_price, 'stop_price', v_order.stop_price,
+        'time_in_force', p_time_in_force, 'expires_at', extract(EPOCH FROM p_expires_at),
+        'strategy_id', p_strategy_id, 'request_id', p_request_id
+    ));
+    PERFORM app.sp_audit_append(p_account_id, v_actor, 'order.place', v_detail);
+
+    SELECT r.reason_code, r.quantity_max INTO v_reason_code, v_quantity_max
+    FROM app.sp_risk_check(v_order) AS r;
+    IF v_reason_code IS NULL THEN
+        PERFORM app.sp_outbox_enqueue(
+            p_account_id, 'order.place.v1', v_order.order_id, v_detail, p_request_id
+        );
+    ELSE
+        PERFORM app.sp_order_move(v_order.order_id, 'denied', v_reason_code, v_actor, 'place');
+        UPDATE app.orders AS o
+        SET quantity_max = v_quantity_max
+        WHERE o.order_id = v_order.order_id
+        RETURNING o.* INTO v_order;
+    END IF;
+    RETURN app.sp_order_result(v_order, FALSE);
+END
+$$;

@@ -1,0 +1,20 @@
+-- sp_source_account(source) -> account, or null
+-- The account whose events a source reports: `qc:` and the project id. No source reports for
+-- another account. Internal: sp_inbox_put, sp_apply_broker_event. Test: test_sp_inbox.py
+
+CREATE OR REPLACE FUNCTION app.sp_source_account(p_source text)
+RETURNS bigint
+LANGUAGE plpgsql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT a.account_id
+        FROM app.accounts AS a
+        WHERE a.route = 'quantconnect'
+            AND p_source LIKE 'qc:%'
+            AND a.broker_account = substr(p_source, 4)
+    );
+END
+$$;
