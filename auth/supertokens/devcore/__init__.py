@@ -1,0 +1,1 @@
+"""A stand-in for SuperTokens Core on machines that cannot have its image."""
