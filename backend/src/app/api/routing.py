@@ -1,0 +1,89 @@
+"""Route classes: strict JSON everywhere, and a session before the body is even read."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from app.api.openapi import problems
+from app.auth.rbac import signed_in
+from app.core.errors import (
+    CsrfRejected,
+    DatabaseUnavailable,
+    JsonMalformed,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from app.core.security import SessionExpired, SessionRequired
+from app.core.strict_json import parse_strict_json
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class StrictRequest(Request):
+    """A request whose body was parsed strictly before anything looked at it."""
+
+    async def read_json(self) -> None:
+        """Parse the body, whatever FastAPI would have made of it."""
+        body = await self.body()
+        if not body:
+            return
+        if not is_json(self.headers.get("content-type", "")):
+            raise UnsupportedMediaType()
+        self._json = parse_strict_json(body)
+
+
+def is_json(content_type: str) -> bool:
+    """Say whether a content type is JSON in UTF-8."""
+    kind, _, parameters = content_type.lower().partition(";")
+    charset = parameters.replace('"', "").replace(" ", "")
+    return kind.strip() == "application/json" and charset in ("", "charset=utf-8")
+
+
+class StrictRoute(APIRoute):
+    """A route that anybody may call; what it takes as JSON is parsed strictly."""
+
+    async def admit(self, request: Request) -> None:
+        """Refuse before the body is read."""
+
+    def get_route_handler(self) -> Handler:
+        """Wrap FastAPI's handler."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            await self.admit(request)
+            strict = StrictRequest(request.scope, request.receive)
+            if self.body_field is not None:
+                await strict.read_json()
+            return await handler(strict)
+
+        return handle
+
+
+class SessionRoute(StrictRoute):
+    """A route behind a session: without one, nothing is read and nothing is told."""
+
+    async def admit(self, request: Request) -> None:
+        """Verify the session."""
+        await signed_in(request)
+
+
+def session_router(prefix: str, tag: str) -> APIRouter:
+    """Make a router whose every route needs a session."""
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        route_class=SessionRoute,
+        dependencies=[Depends(signed_in)],
+        responses=problems(
+            SessionRequired,
+            SessionExpired,
+            CsrfRejected,
+            JsonMalformed,
+            UnsupportedMediaType,
+            ValidationFailed,
+            DatabaseUnavailable,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Who may call: the SuperTokens wiring and the role checks."""

@@ -1,0 +1,42 @@
+"""Whether a request comes from our own pages, decided before anybody looks at a session.
+
+A page of another site can make a browser send our cookies, but it can neither add the header `rid`
+nor forge `Origin`. Everything that may change something needs both; the sign-in pages also serve
+programs, which send no Origin.
+"""
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from app.core.errors import CsrfRejected
+from app.core.security import SAFE_METHODS
+
+AUTH_PREFIX = "/auth"
+# They carry no cookie: a signature or a service token speaks for them.
+EXEMPT_PREFIXES = ("/api/webhooks/", "/api/internal/")
+
+
+def under(path: str, prefix: str) -> bool:
+    """Say whether a path is the prefix or below it."""
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
+def check_origin(scope: Scope, public_url: str) -> None:
+    """Refuse what another site may have sent."""
+    path, method = scope["path"], scope["method"]
+    if path.startswith(EXEMPT_PREFIXES):
+        return
+    headers = Headers(scope=scope)
+    origins = set(headers.getlist("origin"))
+    safe = method in SAFE_METHODS
+    if under(path, AUTH_PREFIX):
+        _refuse_unless(origins <= {public_url})
+        _refuse_unless(safe or bool(headers.get("rid")))
+    elif not safe:
+        _refuse_unless(origins == {public_url})
+        _refuse_unless(bool(headers.get("rid")))
+
+
+def _refuse_unless(fine: bool) -> None:
+    if not fine:
+        raise CsrfRejected()

@@ -1,0 +1,1 @@
+"""What every other layer stands on: settings, logging, errors, the actor of a request."""

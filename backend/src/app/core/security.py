@@ -1,0 +1,120 @@
+"""Who sends a request: the session's access token, verified on this machine.
+
+`get_session` and not the SDK's `verify_session` dependency: that one keeps a single context for all
+requests at once, so code that awaits inside it may see another user's request. The signing keys
+are in memory, so an ordinary request asks neither the core nor the database. Only the first use
+of a refreshed token does: the core has to learn that the token arrived.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import unquote
+from uuid import UUID
+
+import jwt
+from fastapi import Request
+from supertokens_python.exceptions import SuperTokensError
+from supertokens_python.recipe.session import SessionContainer
+from supertokens_python.recipe.session.asyncio import get_session
+from supertokens_python.recipe.session.exceptions import TryRefreshTokenError
+from supertokens_python.recipe.session.recipe import SessionRecipe
+
+from app.core.errors import AppError, NotSignedIn
+
+ACCESS_COOKIE = "sAccessToken"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# Keys that rotate sign sessions; the core's static keys sign other things, never a session.
+SESSION_KEY_PREFIX = "d-"
+
+
+class SessionRequired(NotSignedIn):
+    """There is no session in this request."""
+
+    code = "session_required"
+    remedy = "Sign in, then repeat the request."
+
+
+class SessionExpired(NotSignedIn):
+    """The session's access token is no longer valid."""
+
+    code = "session_expired"
+    remedy = "Refresh the session once, then repeat the request; if that fails, sign in."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acts, and in which session; what he may do is asked of the tables."""
+
+    user_id: UUID
+    session_handle: str
+    expires_at: datetime
+    role: str | None = None
+    email: str | None = None
+
+
+async def current_actor(request: Request) -> Actor:
+    """Return who sends this request, or refuse it with 401."""
+    _refuse_other_tokens(request)
+    try:
+        session = await get_session(
+            request,
+            session_required=True,
+            anti_csrf_check=request.method not in SAFE_METHODS,
+            override_global_claim_validators=lambda *_: [],
+        )
+    except TryRefreshTokenError as error:
+        # The SDK wraps everything that goes wrong while it verifies, our own 503 too.
+        cause = error.args[0] if error.args else None
+        raise cause if isinstance(cause, AppError) else SessionExpired() from error
+    except SuperTokensError as error:
+        raise SessionRequired() from error
+    if session is None:
+        raise SessionRequired()
+    return _actor_of(session)
+
+
+def session_key_of(request: Request) -> str | None:
+    """Return the name of the key that the session's token claims to be signed with."""
+    token = request.cookies.get(ACCESS_COOKIE)
+    if not token:
+        return None
+    try:
+        key_id = jwt.get_unverified_header(unquote(token)).get("kid")
+    except (jwt.PyJWTError, ValueError):
+        return None
+    return key_id if isinstance(key_id, str) else None
+
+
+def _refuse_other_tokens(request: Request) -> None:
+    token = request.cookies.get(ACCESS_COOKIE)
+    if not token:
+        raise SessionRequired()
+    try:
+        header = jwt.get_unverified_header(unquote(token))
+    except (jwt.PyJWTError, ValueError) as error:
+        raise SessionRequired() from error
+    key_id = header.get("kid")
+    signed_by_us = isinstance(key_id, str) and key_id.startswith(SESSION_KEY_PREFIX)
+    if header.get("alg") != "RS256" or not signed_by_us:
+        raise SessionRequired()
+
+
+def _actor_of(session: SessionContainer) -> Actor:
+    claims = session.get_access_token_payload()
+    if claims.get("iss") != _issuer() or session.get_tenant_id() != "public":
+        raise SessionRequired()
+    try:
+        user_id = UUID(session.get_user_id())
+    except ValueError as error:
+        raise SessionRequired() from error
+    return Actor(
+        user_id=user_id,
+        session_handle=session.get_handle(),
+        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+    )
+
+
+def _issuer() -> str:
+    app_info = SessionRecipe.get_instance().app_info
+    parts = (app_info.api_domain, app_info.api_base_path)
+    return "".join(str(part.get_as_string_dangerous()) for part in parts)

@@ -1,0 +1,195 @@
+"""The worker's procedures over shards, sends and the inbox, one typed function each."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import asyncpg
+
+Row = TypeVar("Row")
+
+TEXT_MAX = 200
+RETRY_AFTER_MAX_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedShard:
+    """A shard this owner may send for, under the epoch that fences it."""
+
+    shard: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendResult:
+    """How one begun send ended; applied only while its shard's epoch and lease still hold."""
+
+    event_id: int
+    epoch: int
+    outcome: str
+    reason: str | None = None
+    broker_order_id: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxAge:
+    """How much is owed to the brokers, and for how long."""
+
+    pending: int
+    oldest_s: float
+    parked: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The far end of a route; `silent_s` is measured by the database's clock alone."""
+
+    source: str
+    deploy_id: str
+    epoch: int
+    sequence: int
+    silent_s: float
+
+
+async def acquire_shards(
+    connection: asyncpg.Connection, owner: str, *, shards_max: int, lease_s: float
+) -> list[OwnedShard]:
+    """Take free shards; their advisory locks live as long as this connection's session."""
+    rows = await connection.fetch(
+        "SELECT shard, epoch FROM app.sp_acquire_shards($1, $2, $3)",
+        owner,
+        shards_max,
+        timedelta(seconds=lease_s),
+    )
+    return [OwnedShard(**row) for row in rows]
+
+
+async def renew_shards(
+    connection: asyncpg.Connection, owner: str, *, lease_s: float
+) -> list[OwnedShard]:
+    """Renew what is still ours and say what that is; whatever is missing has been lost."""
+    rows = await connection.fetch(
+        "SELECT shard, epoch FROM app.sp_renew_shards($1, $2)", owner, timedelta(seconds=lease_s)
+    )
+    return [OwnedShard(**row) for row in rows]
+
+
+async def release_shards(connection: asyncpg.Connection, owner: str) -> None:
+    """Give every shard back, so that another worker may take it at once."""
+    await connection.execute("SELECT app.sp_release_shards($1)", owner)
+
+
+async def begin_sends(
+    connection: asyncpg.Connection,
+    owner: str,
+    *,
+    limit: int,
+    valid_s: float,
+    ttl_s: float,
+    make: Callable[..., Row],
+) -> list[Row]:
+    """Commit to at most one send per account; `make` is the caller's record of a send."""
+    rows = await connection.fetch(
+        "SELECT * FROM app.sp_begin_sends($1, $2, $3, $4)",
+        owner,
+        limit,
+        timedelta(seconds=valid_s),
+        timedelta(seconds=ttl_s),
+    )
+    return [make(**row) for row in rows]
+
+
+async def finish_sends(
+    connection: asyncpg.Connection, owner: str, results: Sequence[SendResult]
+) -> int:
+    """Record how sends ended; fewer applied than given means that some were not ours any more."""
+    applied = await connection.fetchval(
+        "SELECT app.sp_finish_sends($1, $2::text::jsonb)",
+        owner,
+        json.dumps([as_wire(result) for result in results]),
+    )
+    return int(applied)
+
+
+def as_wire(result: SendResult) -> dict[str, object]:
+    """Write a result as the procedure reads it, without what is not known.
+
+    Venues word their answers as they like; one that the database cannot hold must not cost the
+    results beside it.
+    """
+    fields = asdict(result) | {
+        "reason": _plain(result.reason),
+        "broker_order_id": _plain(result.broker_order_id),
+        "retry_after_s": _wait_s(result.retry_after_s),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _plain(text: str | None) -> str | None:
+    if not text:
+        return None
+    printable = "".join(letter if letter.isprintable() else " " for letter in text[:TEXT_MAX])
+    return printable.strip() or None
+
+
+def _wait_s(seconds: float | None) -> float | None:
+    if seconds is None or not math.isfinite(seconds):
+        return None
+    return round(min(max(seconds, 0.0), RETRY_AFTER_MAX_S), 3)
+
+
+async def inbox_pending(connection: asyncpg.Connection, owner: str, *, limit: int) -> list[int]:
+    """Name the events of owned shards that wait to be applied, in their order."""
+    rows = await connection.fetch("SELECT inbox_id FROM app.sp_inbox_pending($1, $2)", owner, limit)
+    return [row["inbox_id"] for row in rows]
+
+
+async def apply_broker_event(connection: asyncpg.Connection, inbox_id: int, *, ttl_s: float) -> str:
+    """Apply one event to its order and say what came of it."""
+    outcome = await connection.fetchval(
+        "SELECT app.sp_apply_broker_event($1, $2)", inbox_id, timedelta(seconds=ttl_s)
+    )
+    return str(outcome)
+
+
+async def query_inflight(connection: asyncpg.Connection, owner: str, *, after_s: float) -> int:
+    """Owe a query for each order that has been in flight too long; says how many."""
+    count = await connection.fetchval(
+        "SELECT app.sp_query_inflight($1, $2)", owner, timedelta(seconds=after_s)
+    )
+    return int(count)
+
+
+async def outbox_age(connection: asyncpg.Connection) -> OutboxAge:
+    """Measure what is owed."""
+    row = await connection.fetchrow(
+        "SELECT pending, oldest_s, parked, dead FROM app.sp_outbox_age()"
+    )
+    return OutboxAge(row["pending"], row["oldest_s"] or 0.0, row["parked"], row["dead"])
+
+
+async def bridges(connection: asyncpg.Connection) -> list[Bridge]:
+    """List the far ends that have ever been heard."""
+    rows = await connection.fetch(
+        "SELECT source, deploy_id, epoch, sequence,"
+        " extract(epoch FROM clock_timestamp() - heartbeat_at)::double precision AS silent_s"
+        " FROM app.sp_bridges()"
+    )
+    return [Bridge(**row) for row in rows]
+
+
+async def housekeep(
+    connection: asyncpg.Connection, *, quotes: timedelta, events: timedelta, sessions: timedelta
+) -> int:
+    """Make the coming partitions and drop what is older than asked; says how many were dropped."""
+    dropped = await connection.fetchval(
+        "SELECT app.sp_housekeep($1, $2, $3)", quotes, events, sessions
+    )
+    return int(dropped)

@@ -1,0 +1,1 @@
+"""Side effects: Postgres, the hot store, the brokers."""

@@ -1,0 +1,117 @@
+"""The last price of every instrument in the hot store; side effect: LMDB.
+
+The hot store can be rebuilt at any time, so a failure here is logged and never fails the write
+that brought the price: Postgres has it already.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from app.core.errors import AppError
+from app.core.logging import get_logger
+from app.models.dto import moment_text, number_text
+from app.services import sp
+from app.services.db import Database
+from app.services.lmdb_actor import LmdbActor
+
+log = get_logger(__name__)
+
+TABLE = "quotes"
+RETRY_S = 1.0
+
+
+class HotQuotes:
+    """Publishes prices, and refills the store from Postgres when a process starts."""
+
+    def __init__(self, actor: LmdbActor | None, database: Database, *, follow: bool) -> None:
+        """`follow` keeps refilling: this process serves the store but receives no prices."""
+        self.actor = actor
+        self._database = database
+        self._follow = follow
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Refill in the background, so that a process starts without Postgres."""
+        if self.actor is not None:
+            self._task = asyncio.create_task(self._refill_until_done(), name="hot-quotes-refill")
+
+    async def stop(self) -> None:
+        """End the refill."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def publish(self, source: str, quotes: Sequence[dict[str, Any]]) -> None:
+        """Put prices that were just committed; like the marks, none gives way to an older one."""
+        now = datetime.now(UTC)
+        entries = []
+        for quote in quotes:
+            at = min(datetime.fromisoformat(quote["at"]), now)
+            if quote.get("reset") or not self._has_newer(quote["symbol"], at):
+                entries.append(_entry(quote["symbol"], quote["price"], source, at, now))
+        await self._put_all(entries)
+
+    def _has_newer(self, symbol: str, at: datetime) -> bool:
+        entry = self.actor.get(TABLE, symbol) if self.actor else None
+        return entry is not None and datetime.fromisoformat(json.loads(entry.value)["at"]) > at
+
+    async def refill(self) -> int:
+        """Put every mark of Postgres; returns how many."""
+        async with self._database.transaction() as connection:
+            prices = await sp.last_prices(connection)
+        await self._put_all(
+            [
+                _entry(
+                    price.symbol,
+                    number_text(price.price),
+                    price.source,
+                    price.source_at,
+                    price.received_at,
+                )
+                for price in prices
+            ]
+        )
+        return len(prices)
+
+    async def _refill_until_done(self) -> None:
+        done = False
+        while self._follow or not done:
+            try:
+                count = await self.refill()
+                if not done:
+                    log.info("hot_quotes_refilled", count=count)
+                done = True
+            except AppError as error:
+                log.warning("hot_quotes_refill_failed", code=error.code)
+            except Exception:
+                log.exception("hot_quotes_refill_failed")
+            await asyncio.sleep(RETRY_S)
+
+    async def _put_all(self, entries: Sequence[tuple[str, bytes]]) -> None:
+        if self.actor is None or not entries:
+            return
+        actor = self.actor
+        results = await asyncio.gather(
+            *(actor.put(TABLE, symbol, value) for symbol, value in entries),
+            return_exceptions=True,
+        )
+        failed = [result for result in results if isinstance(result, Exception)]
+        if failed:
+            log.warning("hot_quotes_not_put", count=len(failed), reason=str(failed[0]))
+
+
+def _entry(
+    symbol: str, price: str, source: str, at: datetime, received_at: datetime
+) -> tuple[str, bytes]:
+    value = {
+        "price": price,
+        "source": source,
+        "at": moment_text(at),
+        "received_at": moment_text(received_at),
+    }
+    return symbol, json.dumps(value, separators=(",", ":")).encode()
