@@ -1,0 +1,1 @@
+"""The trading worker: consumes the outbox, talks to brokers, reconciles."""

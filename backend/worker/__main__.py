@@ -1,0 +1,183 @@
+"""Starts the worker: settings, logging, signals, and the parts put together."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from pydantic import ValidationError
+
+from app.core.logging import configure_logging, get_logger
+from app.core.settings import MissingSecret, Settings, get_settings
+from app.services.broker import Broker
+from app.services.db import Database, create_engine
+from app.services.qc_client import QuantConnectBroker
+
+from .bridges import Bridges
+from .metrics import Metrics, MetricsServer
+from .service import SHARDS, Service
+
+log = get_logger("worker")
+
+HOST = "127.0.0.1"
+CLOSE_TIMEOUT_S = 2.0
+POOL_SIZE = 2
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_CONFIG = 78
+
+HELP = """\
+Carry orders from the outbox to the brokers, once, and book what the brokers report.
+
+Settings come from the environment and from the files of SECRETS_DIR:
+  APP_ENV (required), DATABASE_HOST, DATABASE_PORT, DATABASE_NAME, QC_URL, QC_USER_ID,
+  SEND_TIMEOUT_S, SEND_VALID_S, SHARD_LEASE_S, POLL_INTERVAL_MS, QUERY_AFTER_S,
+  WORKER_METRICS_PORT, LOG_LEVEL; secrets app_worker_password, webhook_hmac, qc_token.
+
+Answers GET /metrics and /healthz on 127.0.0.1:WORKER_METRICS_PORT.
+SIGTERM and SIGINT finish the batch in flight, give the shards back and end with 0;
+a second one ends at once, which is safe as well: what was in flight is asked about later.
+"""
+EXITS = "exit codes: 0 stopped as asked, 1 failed, 2 wrong arguments, 78 wrong configuration"
+
+BrokersFactory = Callable[[Settings, Bridges], dict[str, Broker]]
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot work."""
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m worker",
+        description=HELP,
+        epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--shards-max",
+        type=int,
+        default=SHARDS,
+        choices=range(1, SHARDS + 1),
+        metavar=f"1..{SHARDS}",
+        help="how many of the shards this worker takes; the rest is left to other workers",
+    )
+    return parser.parse_args(arguments)
+
+
+def check_times(settings: Settings) -> None:
+    """Refuse time-outs under which a lease would not protect a send."""
+    if settings.shard_lease_s < 2 * settings.send_timeout_s:
+        raise ConfigurationError(
+            f"SHARD_LEASE_S={settings.shard_lease_s:g} is too short: a send may take "
+            f"SEND_TIMEOUT_S={settings.send_timeout_s:g} and must end in half a lease; "
+            f"set at least {2 * settings.send_timeout_s:g}, better ten times the send time-out."
+        )
+    if settings.send_valid_s < settings.send_timeout_s:
+        raise ConfigurationError(
+            f"SEND_VALID_S={settings.send_valid_s:g} is shorter than "
+            f"SEND_TIMEOUT_S={settings.send_timeout_s:g}: the far end would refuse what is sent."
+        )
+
+
+def make_brokers(settings: Settings, bridges: Bridges) -> dict[str, Broker]:
+    """Make one adapter for each route there is."""
+    return {
+        "quantconnect": QuantConnectBroker(
+            url=settings.qc_url,
+            user_id=settings.qc_user_id,
+            token=settings.secret("qc_token"),
+            webhook_hmac=settings.secret("webhook_hmac"),
+            epoch_of=bridges.epoch_of,
+            send_timeout_s=settings.send_timeout_s,
+        )
+    }
+
+
+async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFactory) -> None:
+    """Run the worker until a signal ends it."""
+    check_times(settings)
+    metrics, bridges = Metrics(), Bridges()
+    brokers = brokers_of(settings, bridges)
+    # Few: the role's connections are shared by all workers, and each loop needs one for moments.
+    pooled = settings.model_copy(update={"database_pool_size": POOL_SIZE})
+    database = Database(create_engine(pooled, "app_worker"))
+    service = Service(
+        settings,
+        database=database,
+        brokers=brokers,
+        bridges=bridges,
+        metrics=metrics,
+        shards_max=shards_max,
+    )
+    server = MetricsServer(metrics, service.health, host=HOST, port=settings.worker_metrics_port)
+    try:
+        await _listen(server, settings.worker_metrics_port)
+        log.info("worker_started", pid=os.getpid(), shards_max=shards_max)
+        await service.run(_stop_on_signals())
+    finally:
+        await server.stop()
+        await _close(database, brokers)
+
+
+async def _listen(server: MetricsServer, port: int) -> None:
+    try:
+        await server.start()
+    except OSError as error:
+        raise ConfigurationError(
+            f"WORKER_METRICS_PORT={port} cannot be opened ({error.strerror}): "
+            "another worker may be running; stop it or set another port."
+        ) from error
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+
+    def stop(number: signal.Signals) -> None:
+        if stopping.is_set():
+            # Everything that matters is in the database: there is nothing to lose by going now.
+            os._exit(EXIT_FAILED)
+        log.info("worker_stopping", signal=number.name)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    return stopping
+
+
+async def _close(database: Database, brokers: dict[str, Broker]) -> None:
+    for closing in (database.close(), *(broker.close() for broker in brokers.values())):
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await closing
+        except Exception as error:
+            log.warning("close_failed", error=type(error).__name__)
+
+
+def main(
+    arguments: Sequence[str] | None = None, *, brokers_of: BrokersFactory = make_brokers
+) -> int:
+    """Run the worker and say with which code the process ends."""
+    options = parse_arguments(arguments)
+    try:
+        settings = get_settings()
+        configure_logging(settings.log_level, "worker")
+        asyncio.run(serve(settings, shards_max=options.shards_max, brokers_of=brokers_of))
+    except (ConfigurationError, MissingSecret, ValidationError) as error:
+        print(f"worker: {error}", file=sys.stderr)  # noqa: T201 - read before logging is set up
+        return EXIT_CONFIG
+    except Exception:
+        log.exception("worker_failed")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
