@@ -1,0 +1,362 @@
+"""The part of LEAN's Python API that the bridge uses, under LEAN's names and with its manners.
+
+It is put in place as the module AlgorithmImports. Numbers leave as floats and times as naive UTC,
+as pythonnet hands them over; a refused order has a ticket and no event; everything unknown is an
+AttributeError, so that the bridge cannot come to lean on what LEAN does not have.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import IntEnum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from paper.matching import Event, Order
+from paper.object_store import ObjectStore
+from paper.venue import Venue
+
+__all__ = ["OrderProperties", "OrderStatus", "QCAlgorithm", "Resolution", "TimeInForce"]
+
+log = logging.getLogger("paper.algorithm")
+# Json.NET turns strings of this shape into dates when it fills a command's attributes.
+DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+
+
+class OrderStatus(IntEnum):
+    """LEAN's order states."""
+
+    NEW = 0
+    SUBMITTED = 1
+    PARTIALLY_FILLED = 2
+    FILLED = 3
+    CANCELED = 5
+    NONE = 6
+    INVALID = 7
+    CANCEL_PENDING = 8
+    UPDATE_SUBMITTED = 9
+
+
+STATUS_OF = {
+    "new": OrderStatus.NEW,
+    "accepted": OrderStatus.SUBMITTED,
+    "partially_filled": OrderStatus.PARTIALLY_FILLED,
+    "filled": OrderStatus.FILLED,
+    "canceled": OrderStatus.CANCELED,
+    # LEAN tells the end of a day order by its message alone.
+    "expired": OrderStatus.CANCELED,
+    "rejected": OrderStatus.INVALID,
+}
+
+
+class Resolution(IntEnum):
+    """How fine the data of a subscription is."""
+
+    TICK = 0
+    SECOND = 1
+    MINUTE = 2
+    HOUR = 3
+    DAILY = 4
+
+
+class TimeInForce:
+    """How long an order works."""
+
+    DAY: ClassVar[str] = "day"
+    GOOD_TIL_CANCELED: ClassVar[str] = "gtc"
+
+
+class OrderProperties:
+    """What goes along with an order."""
+
+    def __init__(self) -> None:
+        self.time_in_force = TimeInForce.GOOD_TIL_CANCELED
+
+
+class Symbol:
+    """A security's identity; only its ticker matters here."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _decimal(number: float) -> Decimal:
+    """Take a float back to the shortest decimal it stands for, without idle zeros."""
+    value = Decimal(repr(float(number)))
+    return value.quantize(Decimal(1)) if value == value.to_integral_value() else value
+
+
+def order_event(event: Event) -> SimpleNamespace:
+    """LEAN's OrderEvent of one thing that happened at the venue."""
+    amount = SimpleNamespace(amount=float(event.fee), currency="USD" if event.fee else "QCC")
+    return SimpleNamespace(
+        order_id=event.order_id,
+        id=event.event_id,
+        status=STATUS_OF[event.status],
+        utc_time=_utc(event.at),
+        fill_quantity=float(event.quantity),
+        fill_price=float(event.price),
+        order_fee=SimpleNamespace(value=amount),
+        message=event.message,
+    )
+
+
+def lean_order(order: Order) -> SimpleNamespace:
+    """LEAN's Order of one order at the venue."""
+    return SimpleNamespace(
+        id=order.order_id,
+        broker_id=[str(order.order_id)],
+        tag=order.tag,
+        status=STATUS_OF[order.status],
+        symbol=Symbol(order.symbol),
+        quantity=float(order.sign * order.quantity),
+    )
+
+
+class OrderTicket:
+    """A live view of one order."""
+
+    def __init__(self, venue: Venue, order: Order) -> None:
+        self._venue, self._order = venue, order
+        self.order_id, self.tag = order.order_id, order.tag
+        self.symbol = Symbol(order.symbol)
+        self.quantity = float(order.sign * order.quantity)
+
+    @property
+    def status(self) -> OrderStatus:
+        return STATUS_OF[self._order.status]
+
+    @property
+    def order_events(self) -> list[SimpleNamespace]:
+        return [order_event(event) for event in self._order.events]
+
+    def cancel(self, tag: str | None = None) -> SimpleNamespace:
+        if self._venue.cancel(self.order_id):
+            return SimpleNamespace(is_error=False, error_code=0)
+        return SimpleNamespace(is_error=True, error_code="INVALID_ORDER_STATUS")
+
+
+class InvalidTicket:
+    """The ticket of an order that LEAN refused itself: no order id, and no event ever."""
+
+    def __init__(self, error_code: str, error_message: str) -> None:
+        response = SimpleNamespace(error_code=error_code, error_message=error_message)
+        self.submit_request = SimpleNamespace(response=response)
+        self.status, self.order_id, self.tag = OrderStatus.INVALID, 0, ""
+
+
+class Transactions:
+    """LEAN's transaction manager of one algorithm."""
+
+    def __init__(self, venue: Venue, project_id: int) -> None:
+        self._venue, self._project_id = venue, project_id
+
+    def get_order_tickets(
+        self,
+        filter: Callable[[Any], bool] | None = None,  # noqa: A002 - LEAN's name
+    ) -> list[OrderTicket]:
+        with self._venue.lock:
+            tickets = [OrderTicket(self._venue, o) for o in self._venue.orders(self._project_id)]
+        return [ticket for ticket in tickets if filter is None or filter(ticket)]
+
+    def get_order_ticket(self, order_id: int) -> OrderTicket | None:
+        order = self._order(order_id)
+        return None if order is None else OrderTicket(self._venue, order)
+
+    def get_order_by_id(self, order_id: int) -> SimpleNamespace | None:
+        order = self._order(order_id)
+        return None if order is None else lean_order(order)
+
+    def _order(self, order_id: int) -> Order | None:
+        order = self._venue.book.orders.get(order_id)
+        return order if order is not None and order.project_id == self._project_id else None
+
+
+class Portfolio:
+    """Holdings and cash of one algorithm."""
+
+    def __init__(self, venue: Venue, project_id: int) -> None:
+        self._venue, self._project_id = venue, project_id
+
+    def values(self) -> list[SimpleNamespace]:
+        with self._venue.lock:
+            positions = dict(self._venue.book.accounts[self._project_id].positions)
+        return [
+            SimpleNamespace(
+                symbol=Symbol(symbol),
+                quantity=float(position.quantity),
+                average_price=float(position.cost / position.quantity if position.quantity else 0),
+            )
+            for symbol, position in positions.items()
+        ]
+
+    @property
+    def cash_book(self) -> dict[str, SimpleNamespace]:
+        cash = self._venue.book.accounts[self._project_id].cash
+        return {"USD": SimpleNamespace(symbol="USD", amount=float(cash))}
+
+
+class Schedule:
+    """Calls back after each interval; `run_due` is the engine's side."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, Callable[[], Any]]] = []
+        self._due: list[float] = []
+
+    def on(self, date_rule: object, time_rule: timedelta, callback: Callable[[], Any]) -> None:
+        self._entries.append((time_rule.total_seconds(), callback))
+        self._due.append(0.0)
+
+    def run_due(self, clock: float) -> None:
+        for position, (interval, callback) in enumerate(self._entries):
+            if clock >= self._due[position]:
+                self._due[position] = clock + interval
+                callback()
+
+
+class QCAlgorithm:
+    """What LEAN offers to an algorithm; the engine deploys it by `_deploy`."""
+
+    def _deploy(
+        self,
+        venue: Venue,
+        *,
+        project_id: int,
+        algorithm_id: str,
+        parameters: dict[str, str],
+        object_store: ObjectStore,
+        notify: Any,
+    ) -> None:
+        self.project_id, self.algorithm_id, self.account_currency = project_id, algorithm_id, "USD"
+        self.live_mode = True
+        self.object_store, self.notify = object_store, notify
+        self.transactions = Transactions(venue, project_id)
+        self.portfolio = Portfolio(venue, project_id)
+        self.schedule = Schedule()
+        self.date_rules = SimpleNamespace(every_day=lambda: None)
+        self.time_rules = SimpleNamespace(every=lambda interval: interval)
+        self._venue, self._parameters = venue, parameters
+        self._command_types: dict[str, type[Any]] = {}
+        self._equities: dict[str, Symbol] = {}
+
+    def initialize(self) -> None: ...
+
+    def on_data(self, data: Any) -> None: ...
+
+    def on_order_event(self, order_event: Any) -> None: ...
+
+    def get_parameter(self, name: str, default_value: str | None = None) -> str | None:
+        return self._parameters.get(name, default_value)
+
+    def add_equity(self, ticker: str, resolution: Resolution) -> SimpleNamespace:
+        self._equities[ticker] = Symbol(ticker)
+        return SimpleNamespace(symbol=self._equities[ticker])
+
+    def add_command(self, command_type: type[Any]) -> None:
+        self._command_types[command_type.__name__] = command_type
+
+    def debug(self, message: str) -> None:
+        log.info("%s %s", self.project_id, message)
+
+    def error(self, message: str) -> None:
+        log.error("%s %s", self.project_id, message)
+
+    def market_order(
+        self,
+        symbol: Symbol,
+        quantity: float,
+        asynchronous: bool = False,
+        tag: str = "",
+        order_properties: OrderProperties | None = None,
+    ) -> OrderTicket | InvalidTicket:
+        return self._submit(symbol, quantity, None, tag, order_properties)
+
+    def limit_order(  # noqa: PLR0917 - LEAN's signature
+        self,
+        symbol: Symbol,
+        quantity: float,
+        limit_price: float,
+        asynchronous: bool = False,
+        tag: str = "",
+        order_properties: OrderProperties | None = None,
+    ) -> OrderTicket | InvalidTicket:
+        return self._submit(symbol, quantity, limit_price, tag, order_properties)
+
+    def _submit(
+        self,
+        symbol: Symbol,
+        quantity: float,
+        limit_price: float | None,
+        tag: str,
+        properties: OrderProperties | None,
+    ) -> OrderTicket | InvalidTicket:
+        if not quantity:
+            return InvalidTicket("ORDER_QUANTITY_ZERO", "the quantity is zero")
+        if symbol.value not in self._venue.book.prices:
+            return InvalidTicket("SECURITY_PRICE_ZERO", f"{symbol.value} has no price yet")
+        order = self._venue.place(
+            project_id=self.project_id,
+            tag=tag,
+            symbol=symbol.value,
+            side="buy" if quantity > 0 else "sell",
+            quantity=abs(_decimal(quantity)),
+            limit_price=None if limit_price is None else _decimal(limit_price),
+            time_in_force=(properties or OrderProperties()).time_in_force,
+        )
+        return OrderTicket(self._venue, order)
+
+    # The engine's side.
+
+    def _run_command(self, payload: str) -> None:
+        """Fill an instance of the registered class as CommandPythonWrapper does, and run it."""
+        fields: dict[str, Any] = json.loads(payload)
+        command_type = self._command_types.get(str(fields.get("$type")))
+        if command_type is None:
+            self.error(f"unregistered command type {fields.get('$type')!r} is ignored")
+            return
+        command = command_type()
+        if hasattr(command, "PayloadData"):
+            command.PayloadData = payload
+        for name, value in fields.items():
+            is_date = isinstance(value, str) and DATE.fullmatch(value)
+            setattr(command, name, datetime.fromisoformat(value) if is_date else value)
+        command.run(self)
+
+    def _show(self, prices: dict[str, Decimal]) -> None:
+        bars = {
+            symbol: SimpleNamespace(close=float(prices[ticker]))
+            for ticker, symbol in self._equities.items()
+            if ticker in prices
+        }
+        self.on_data(SimpleNamespace(bars=bars))
+
+
+def load_algorithm(path: Path, name: str) -> type[QCAlgorithm]:
+    """Load the file that would be uploaded, once for each deployment, and find its algorithm."""
+    import importlib.util  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    sys.modules["AlgorithmImports"] = sys.modules[__name__]
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # the project's other files
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"BRIDGE_FILE {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, QCAlgorithm) and value is not QCAlgorithm
+    ]
+    if len(found) != 1:
+        raise ValueError(f"BRIDGE_FILE {path} must define exactly one QCAlgorithm")
+    return found[0]

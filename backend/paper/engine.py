@@ -1,0 +1,140 @@
+"""LEAN's part: one deployment of the bridge per account, and the loop that steps them."""
+
+import json
+import logging
+import os
+import secrets
+from collections import deque
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+from paper.algorithm_imports import QCAlgorithm, load_algorithm, order_event
+from paper.faults import Faults
+from paper.notify import Notify
+from paper.object_store import ObjectStore
+from paper.settings import Account, Demo, Settings
+from paper.venue import Venue
+
+log = logging.getLogger("paper.engine")
+QUEUE_MAX = 10_000
+
+
+class Deployment:
+    """One running algorithm with its queue of commands."""
+
+    def __init__(self, project_id: int, algorithm: QCAlgorithm, venue: Venue) -> None:
+        self.project_id, self.algorithm_id = project_id, algorithm.algorithm_id
+        self._algorithm, self._venue = algorithm, venue
+        # In memory only: a crash loses what waits, as it does in LEAN.
+        self._commands: deque[str] = deque()
+
+    def enqueue(self, payload: str) -> bool:
+        """Queue a command; True says that and nothing more."""
+        if len(self._commands) >= QUEUE_MAX:
+            return False
+        self._commands.append(payload)
+        return True
+
+    def step(self, ticked: bool) -> None:
+        """One time slice: commands, order events, data, scheduled calls."""
+        while self._commands:
+            self._guarded(self._algorithm._run_command, self._commands.popleft())
+        for event in self._venue.take_events(self.project_id):
+            self._guarded(self._algorithm.on_order_event, order_event(event))
+        if ticked:
+            self._guarded(self._algorithm._show, dict(self._venue.book.prices))
+        self._guarded(self._algorithm.schedule.run_due, monotonic())
+
+    def _guarded(self, call: Any, argument: Any) -> None:
+        """LEAN swallows what a command raises; one broken command must not stop the others."""
+        try:
+            call(argument)
+        except OSError:
+            raise
+        except Exception:
+            log.exception("algorithm of project %s raised", self.project_id)
+
+
+class Engine:
+    """Deploys the bridge for every account and runs until stopped."""
+
+    def __init__(self, settings: Settings, demo: Demo, venue: Venue, faults: Faults) -> None:
+        self._settings, self._venue = settings, venue
+        self._store = ObjectStore(settings.paper_state_dir / "object_store")
+        self._notifies: list[Notify] = []
+        self._stopping = Event()
+        self.failed = Event()
+        venue.advance()
+        ids = _deploy_ids(settings.paper_state_dir / "deployments.json", demo.accounts)
+        symbols = ",".join(instrument.symbol for instrument in demo.instruments)
+        self.deployments = {
+            account.project_id: self._deploy(account.project_id, ids, symbols, faults)
+            for account in demo.accounts
+        }
+        self._thread = Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(5)
+        for notify in self._notifies:
+            notify.close()
+
+    def _deploy(
+        self, project_id: int, ids: dict[str, dict[str, Any]], symbols: str, faults: Faults
+    ) -> Deployment:
+        deployed, settings = ids[str(project_id)], self._settings
+        parameters = {
+            "webhook_url": settings.webhook_url,
+            "webhook_secret": settings.webhook_hmac.get_secret_value().strip(),
+            "source": f"qc:{project_id}",
+            "epoch": str(deployed["epoch"]),
+            "symbols": symbols,
+            "interval_s": str(settings.bridge_interval_seconds),
+            "pulse_s": str(settings.paper_step_seconds),
+            "history": "tagged",
+            "dedupe": settings.bridge_dedupe,
+        }
+        notify = Notify(faults, str(project_id))
+        self._notifies.append(notify)
+        algorithm = load_algorithm(settings.bridge_file, f"bridge_{project_id}")()
+        algorithm._deploy(
+            self._venue,
+            project_id=project_id,
+            algorithm_id=deployed["deploy_id"],
+            parameters=parameters,
+            object_store=self._store,
+            notify=notify,
+        )
+        algorithm.initialize()
+        return Deployment(project_id, algorithm, self._venue)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.wait(self._settings.paper_step_seconds):
+                ticked = self._venue.advance()
+                for deployment in self.deployments.values():
+                    deployment.step(ticked)
+        except Exception:
+            # Crash-only: what is on disk is the truth, and a new start reads it.
+            log.exception("the engine stopped")
+            self.failed.set()
+
+
+def _deploy_ids(path: Path, accounts: tuple[Account, ...]) -> dict[str, dict[str, Any]]:
+    """Deploy id and epoch of each project; kept, so that a restart is the same deployment."""
+    ids: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    for account in accounts:
+        fresh = {"deploy_id": f"L-{secrets.token_hex(16)}", "epoch": 1}
+        ids.setdefault(str(account.project_id), fresh)
+    new = path.with_name(path.name + ".new")
+    with new.open("w") as file:
+        json.dump(ids, file)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    return ids

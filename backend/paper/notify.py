@@ -1,0 +1,82 @@
+"""Webhooks: posted in order by a thread of their own, once each, whatever the reply."""
+
+import json
+import logging
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+
+import httpx
+
+from paper.faults import Faults
+
+log = logging.getLogger("paper.notify")
+QUEUE_MAX = 1_000
+TIMEOUT_S = 5.0
+Webhook = tuple[str, str, dict[str, str]]
+
+
+class Notify:
+    """LEAN's notification manager as far as webhooks go: fire and forget."""
+
+    def __init__(self, faults: Faults, name: str) -> None:
+        self._faults = faults
+        self._queue: Queue[Webhook] = Queue(QUEUE_MAX)
+        self._stop = Event()
+        self._late: Webhook | None = None
+        self._ok = True
+        self._thread = Thread(target=self._run, name=f"webhooks-{name}", daemon=True)
+        self._thread.start()
+
+    def web(self, address: str, data: str, headers: dict[str, str]) -> bool:
+        """Take a webhook on; False when too many wait, as LEAN answers beyond its quota."""
+        try:
+            self._queue.put_nowait((address, data, headers))
+        except Full:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop within one time-out; what waits is lost, as it is when LEAN stops."""
+        self._stop.set()
+        self._thread.join(TIMEOUT_S + 1)
+
+    def _run(self) -> None:
+        with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client:
+            while not self._stop.is_set():
+                try:
+                    webhook = self._queue.get(timeout=0.2)
+                except Empty:
+                    continue
+                for each in self._deliveries(webhook):
+                    self._post(client, each)
+
+    def _deliveries(self, webhook: Webhook) -> list[Webhook]:
+        """What really leaves, after the faults: nothing, one, two, or two in the wrong order."""
+        late, self._late = self._late, None
+        after = [] if late is None else [late]
+        events = json.loads(webhook[1])["events"]
+        if not events:
+            return [webhook, *after]
+        ids = [str(event["client_order_id"]) for event in events]
+        if self._faults.take("lost_webhook", ids):
+            return after
+        if self._faults.take("out_of_order", ids):
+            self._late = webhook
+            return after
+        twice = self._faults.take("duplicate_event", ids) is not None
+        return [webhook, *([webhook] if twice else []), *after]
+
+    def _post(self, client: httpx.Client, webhook: Webhook) -> None:
+        address, data, headers = webhook
+        try:
+            status = client.post(address, content=data.encode(), headers=headers).status_code
+        except httpx.HTTPError as error:
+            self._tell(False, type(error).__name__)
+        else:
+            self._tell(status < 300, str(status))
+
+    def _tell(self, ok: bool, what: str) -> None:
+        """Log only changes: a receiver that is down is not news each second."""
+        if ok != self._ok:
+            log.warning("webhooks %s: %s", "arrive again" if ok else "fail", what)
+        self._ok = ok

@@ -1,0 +1,162 @@
+"""The venue: the matching core with a clock, a market and a journal, behind one lock."""
+
+import fcntl
+import os
+from collections import defaultdict, deque
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from threading import RLock
+
+from paper.faults import Faults
+from paper.journal import Journal, Record
+from paper.market import Replay, Tick, is_open, read_bars, utc_now
+from paper.matching import Book, Event, Order
+from paper.settings import Demo, Settings
+
+
+class StateFolderInUse(Exception):
+    """Another paper venue uses this state folder; stop it, or set another PAPER_STATE_DIR."""
+
+
+class Venue:
+    """Accounts and orders that survive a kill, fed by the replay."""
+
+    def __init__(self, settings: Settings, demo: Demo, faults: Faults) -> None:
+        self.lock = RLock()
+        self.ticks: dict[str, Tick] = {}
+        self.ticked_at = utc_now()
+        self._settings, self._faults = settings, faults
+        folder = settings.paper_state_dir
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._guard = _lock_folder(folder)
+        self._journal = Journal(folder / "journal.log")
+        self.book = Book(demo.instruments)
+        self._events: dict[int, deque[Event]] = defaultdict(deque)
+        started_at = utc_now()
+        for record in self._journal.records:
+            self.book.apply(record)
+            if record["kind"] == "replay":
+                started_at = datetime.fromisoformat(record["started_at"])
+        if not self._journal.records:
+            self._journal.append({"kind": "replay", "started_at": started_at.isoformat()})
+        self._journal.records.clear()
+        for account in demo.accounts:
+            self._keep(self.book.open_account(account.project_id, account.opening_cash))
+        tick_sizes = {instrument.symbol: instrument.tick_size for instrument in demo.instruments}
+        bars = {s: b for s, b in read_bars(demo.bars_path).items() if s in tick_sizes}
+        self._replay = Replay(
+            bars,
+            tick_sizes,
+            started_at=started_at,
+            session_seconds=settings.replay_session_seconds,
+            seed=settings.paper_seed,
+        )
+        self._number = -1
+        self._commit()
+
+    def advance(self) -> bool:
+        """Bring the market to now; True when there was a new tick."""
+        now = utc_now()
+        number = self._replay.number_at(now)
+        with self.lock:
+            if number == self._number:
+                return False
+            self.book.is_open = is_open(self._settings.market_hours, now)
+            if self._number >= 0 and not self.book.is_open:
+                return False
+            self._number, self.ticked_at = number, now
+            self._keep(self.book.close_sessions(self._replay.session_at(now), now))
+            for tick in self._replay.ticks(number):
+                self.ticks[tick.symbol] = tick
+                self._keep(self.book.tick(tick.symbol, tick.price, tick.volume, now))
+            self._commit()
+            return True
+
+    def place(
+        self,
+        *,
+        project_id: int,
+        tag: str,
+        symbol: str,
+        side: str,
+        quantity: Decimal,
+        limit_price: Decimal | None,
+        time_in_force: str,
+    ) -> Order:
+        """Take an order, whatever becomes of it; the caller commits before it tells anyone."""
+        now = utc_now()
+        fault = self._faults.take("reject", [tag])
+        with self.lock:
+            self.book.is_open = is_open(self._settings.market_hours, now)
+            records = self.book.place(
+                project_id=project_id,
+                tag=tag,
+                symbol=symbol,
+                side=side,
+                quantity=quantity,
+                order_type="market" if limit_price is None else "limit",
+                limit_price=limit_price,
+                time_in_force=time_in_force,
+                session=self._replay.session_at(now),
+                at=now,
+                reject=fault.reason if fault else None,
+            )
+            self._keep(records)
+            return self.book.orders[records[0]["order_id"]]
+
+    def cancel(self, order_id: int) -> bool:
+        """End an open order; False when it is closed."""
+        with self.lock:
+            records = self.book.cancel(order_id, utc_now())
+            self._keep(records)
+            return bool(records)
+
+    def hold(self, symbol: str, price: Decimal | None) -> None:
+        """Hold an instrument at a price from this moment on, or release it."""
+        with self.lock:
+            now = utc_now()
+            self._keep(self.book.hold(symbol, price))
+            tick = self.ticks[symbol]
+            self._keep(self.book.tick(symbol, tick.price, tick.volume, now))
+            self.ticked_at = now
+            self._commit()
+
+    def orders(self, project_id: int | None = None) -> list[Order]:
+        """All orders ever placed, of one project or all; call under the lock."""
+        orders = self.book.orders.values()
+        return [order for order in orders if project_id in (None, order.project_id)]
+
+    def take_events(self, project_id: int) -> list[Event]:
+        """Hand out, once, what happened since the last call, when it is on disk."""
+        with self.lock:
+            self._commit()
+            queue = self._events[project_id]
+            events = list(queue)
+            queue.clear()
+            return events
+
+    def close(self) -> None:
+        with self.lock:
+            self._journal.close()
+            os.close(self._guard)
+
+    def _keep(self, records: list[Record]) -> None:
+        for record in records:
+            self._journal.append(record)
+            if record["kind"] == "event":
+                order = self.book.orders[record["order_id"]]
+                self._events[order.project_id].append(order.events[record["event_id"] - 1])
+
+    def _commit(self) -> None:
+        self._journal.sync()
+
+
+def _lock_folder(folder: Path) -> int:
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StateFolderInUse(f"{folder}: {StateFolderInUse.__doc__}") from error
+    return descriptor

@@ -1,0 +1,348 @@
+"""The bridge: the algorithm that trades one QuantConnect project on Informania's behalf.
+
+Upload main.py and feed.py. Parameters of the project:
+  webhook_url, webhook_secret   where events go, and the key that signs them and the commands
+  source, epoch                 "qc:<project id>", and the fence that commands must name
+  symbols                       "AAPL,MSFT": nothing else is traded
+  interval_s, pulse_s           between heartbeats (3600 / webhook quota; 60), between posts (1)
+  history                       "tagged" where the venue lists all orders, with tags, for ever
+  dedupe                        "off" only for the negative control of a test
+
+Commands arrive at most once and take no answer; what is known here leaves by webhooks whose
+replies cannot be seen. So an order is written to the object store before it is placed, a repeated
+PlaceOrder only repeats what is known of it, and events are repeated until acknowledged.
+"""
+
+# ruff: noqa: F403, F405, I001
+# mypy: disable-error-code="name-defined"
+# LEAN's star import brings .NET names along (its own Decimal, for one): it comes first, and
+# modules are imported whole, so that nothing used here is shadowed.
+from AlgorithmImports import *
+
+import datetime as dt
+import hmac
+import json
+import re
+import threading
+import time
+from typing import Any
+
+from feed import TERMINAL, Feed, Ledger  # type: ignore[import-not-found]
+from feed import canonical, iso, number, sign, utc_now, words
+
+EXECUTIONS_A_STATE = 100
+NUMBER = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,8})?")
+CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
+
+
+class BridgeCommand:
+    """What LEAN makes of a command's JSON: one attribute a field, and the text as PayloadData."""
+
+    PayloadData: str | None = None
+
+    def run(self, algorithm: Any) -> bool:
+        # LEAN may hand over a bare proxy of the base class, so our class keeps the instance.
+        return InformaniaBridge.current.receive(type(self).__name__, self.fields())
+
+    def fields(self) -> dict[str, Any]:
+        """The fields as signed, also where LEAN kept no text and made times of our strings."""
+        parsed = {k: iso(v) if isinstance(v, dt.datetime) else v for k, v in vars(self).items()}
+        fields = json.loads(self.PayloadData) if self.PayloadData else parsed
+        return {**fields, "$type": type(self).__name__}
+
+
+class PlaceOrder(BridgeCommand): ...
+
+
+class CancelOrder(BridgeCommand): ...
+
+
+class QueryOrder(BridgeCommand): ...
+
+
+class Acknowledge(BridgeCommand): ...
+
+
+class Ping(BridgeCommand): ...
+
+
+class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
+    """Takes signed commands, keeps the ledger, reports what the venue does."""
+
+    current: "InformaniaBridge"
+
+    def initialize(self) -> None:
+        InformaniaBridge.current = self
+        self._lock = threading.RLock()  # LEAN may report order events from a thread of its own
+        self._dedupe = self.get_parameter("dedupe", "on") != "off"
+        self._tagged = self.get_parameter("history", "") == "tagged"
+        self._ledger = Ledger(self.object_store, f"bridge/{self.project_id}/orders/")
+        self._feed = Feed(self, f"bridge/{self.project_id}/events")
+        self._former = set(self._ledger.entries)  # taken on by an earlier run
+        self._keys: dict[int, str] = {}  # order ids of this run -> client_order_id
+        self._recovered, self._prune_at = False, 0.0
+        tickers = [name for name in self.get_parameter("symbols", "").upper().split(",") if name]
+        self._symbols = {t: self.add_equity(t, Resolution.SECOND).symbol for t in tickers}
+        for command in (PlaceOrder, CancelOrder, QueryOrder, Acknowledge, Ping):
+            self.add_command(command)
+        pulse = dt.timedelta(seconds=float(self.get_parameter("pulse_s", "1")))
+        self.schedule.on(self.date_rules.every_day(), self.time_rules.every(pulse), self._pulse)
+
+    # What LEAN calls.
+
+    def on_data(self, data: Any) -> None:
+        with self._lock:
+            for symbol, bar in data.bars.items():
+                name, quote = str(symbol.value), {"price": number(bar.close), "at": iso(utc_now())}
+                self._feed.quotes[name] = {"symbol": name, **quote}
+
+    def on_order_event(self, order_event: Any) -> None:
+        with self._lock:
+            self._recover()
+            self._note(order_event)
+            self._save()
+
+    def receive(self, kind: str, fields: dict[str, Any]) -> bool:
+        with self._lock:
+            self._recover()
+            refusal = self._refusal(kind, fields)
+            if refusal is None:
+                getattr(self, f"_{kind}")(fields)
+            else:
+                self._refuse(kind, fields, refusal)
+            self._save()
+            return refusal is None
+
+    def _pulse(self) -> None:
+        with self._lock:
+            self._recover()
+            if time.monotonic() >= self._prune_at:
+                self._prune_at = time.monotonic() + 3600
+                self._ledger.prune({event["client_order_id"] for event in self._feed.events})
+            if self._save():
+                self._feed.publish(self._heartbeat())
+
+    # Commands.
+
+    def _refusal(self, kind: str, fields: dict[str, Any]) -> str | None:
+        """Why a command is not obeyed, or None. The signature covers all other fields."""
+        given = str(fields.get("signature")).encode()
+        signed = {name: value for name, value in fields.items() if name != "signature"}
+        if not hmac.compare_digest(given, sign(self._feed.secret, canonical(signed)).encode()):
+            return "BAD_SIGNATURE"
+        if fields.get("epoch") != self._feed.epoch:
+            return "WRONG_EPOCH"
+        if str(fields.get("valid_until")) < iso(utc_now()):
+            return "EXPIRED"
+        named = kind in ("Acknowledge", "Ping") or self._key(fields) is not None
+        return None if fields.get("version") == 1 and named else "INVALID"
+
+    def _key(self, fields: dict[str, Any]) -> str | None:
+        key = fields.get("client_order_id")
+        return key if isinstance(key, str) and CLIENT_ORDER_ID.fullmatch(key) else None
+
+    def _refuse(self, kind: str, fields: dict[str, Any], reason: str) -> None:
+        """Words without a valid signature are not repeated: they could end an order that lives."""
+        self.debug(f"{kind} refused: {reason}")
+        if kind in ("Acknowledge", "Ping") or self._feed.full():
+            return
+        trusted = {} if reason == "BAD_SIGNATURE" else fields
+        detail = {"command": kind, "command_id": words(trusted.get("id")), "reason": reason}
+        self._feed.emit("command_rejected", self._key(trusted), **detail)
+
+    def _PlaceOrder(self, command: dict[str, Any]) -> None:  # noqa: N802
+        key = command["client_order_id"]
+        if self._dedupe and self._known(key):
+            self._QueryOrder(command)
+            return
+        problem = self._problem(command)
+        if problem is None and not self._ledger.add(key):
+            problem = "LEDGER_NOT_SAVED"
+        if problem is not None:
+            self._refuse("PlaceOrder", command, problem)
+            return
+        ticket = self._send(key, command)
+        if ticket.status != OrderStatus.INVALID:
+            self._link(key, ticket.order_id)
+            return
+        # Refused before it became an order: LEAN reports no event for it.
+        response = ticket.submit_request.response
+        end = {"status": "rejected", "reason": words(f"{response.error_code} {response}")}
+        self._ledger.entries[key].update(end)
+        self._ledger.dirty.add(key)
+        self._feed.emit("order_event", key, **end)
+
+    def _problem(self, command: dict[str, Any]) -> str | None:
+        kinds = {"market": ("quantity",), "limit": ("quantity", "limit_price")}
+        fields = kinds.get(str(command.get("order_type")), ("order_type",))
+        numbers = [str(command.get(name)) for name in fields]
+        words_fit = command.get("side") in ("buy", "sell")
+        words_fit &= command.get("time_in_force") in ("day", "gtc")
+        if not words_fit or not all(NUMBER.fullmatch(n) and float(n) for n in numbers):
+            return "INVALID"
+        if command.get("symbol") not in self._symbols:
+            return "UNKNOWN_SYMBOL"
+        return "BACKLOG_FULL" if self._ledger.full() or self._feed.full() else None
+
+    def _send(self, key: str, command: dict[str, Any]) -> Any:
+        properties = OrderProperties()
+        day = command["time_in_force"] == "day"
+        properties.time_in_force = TimeInForce.DAY if day else TimeInForce.GOOD_TIL_CANCELED
+        symbol = self._symbols[command["symbol"]]
+        quantity = float(command["quantity"]) * (1 if command["side"] == "buy" else -1)
+        if command["order_type"] == "market":
+            return self.market_order(symbol, quantity, True, key, properties)
+        price = float(command["limit_price"])
+        return self.limit_order(symbol, quantity, price, True, key, properties)
+
+    def _CancelOrder(self, command: dict[str, Any]) -> None:  # noqa: N802
+        key, reason = command["client_order_id"], "UNKNOWN_ORDER"
+        entry = self._ledger.entries[key] if self._known(key) else {}
+        if entry.get("status") in TERMINAL:
+            reason = "ORDER_CLOSED"
+        elif entry.get("order_id") is not None:
+            ticket = self.transactions.get_order_ticket(entry["order_id"])
+            response = None if ticket.status == OrderStatus.CANCEL_PENDING else ticket.cancel()
+            if response is None or not response.is_error:
+                return
+            reason = str(words(response.error_code))
+        self._feed.emit("cancel_rejected", key, reason=reason)
+        self._QueryOrder(command)
+
+    def _QueryOrder(self, command: dict[str, Any]) -> None:  # noqa: N802
+        """Tell what became of an order. Silence when the backlog is full: the asker repeats."""
+        key = command["client_order_id"]
+        if self._feed.full():
+            return
+        if not self._known(key):
+            self._feed.emit("order_state", key, known=False)
+            return
+        entry = self._ledger.entries[key]
+        ambiguous = entry["order_id"] is None and entry["status"] is None
+        state = {"known": True, "status": entry["status"], **self._broker(entry)}
+        state["reason"] = "AMBIGUOUS" if ambiguous else entry["reason"]
+        for start in range(0, max(1, len(entry["executions"])), EXECUTIONS_A_STATE):
+            some = entry["executions"][start : start + EXECUTIONS_A_STATE]
+            self._feed.emit("order_state", key, executions=some, **state)
+
+    def _Acknowledge(self, command: dict[str, Any]) -> None:  # noqa: N802
+        self._feed.acknowledge(min(int(command["sequence"]), self._feed.sequence))
+
+    def _Ping(self, command: dict[str, Any]) -> None:  # noqa: N802
+        self._feed.beat_at = 0.0
+
+    # The ledger against the venue.
+
+    def _known(self, key: str) -> bool:
+        """False is a proof that no earlier command has placed this order.
+
+        An intent without an order is what a crash between saving and placing leaves. Where the
+        orders of that run are still listed with their tags, their silence proves that it was not
+        placed, and the intent is dropped; elsewhere nothing is proved, and it stays.
+        """
+        entry = self._ledger.entries.get(key)
+        if entry is None or entry["order_id"] is not None or entry["status"] is not None:
+            return entry is not None
+        for ticket in self.transactions.get_order_tickets(lambda ticket: ticket.tag == key):
+            self._link(key, ticket.order_id)
+            return True
+        if key in self._former and not self._tagged:
+            return True
+        self._ledger.remove(key)
+        return False
+
+    def _recover(self) -> None:
+        """Once a run, when LEAN has loaded the venue's orders: match them with the ledger."""
+        if self._recovered:
+            return
+        self._recovered, by_broker_id = True, dict[str, str]()
+        for key, entry in self._ledger.entries.items():
+            if entry["status"] not in TERMINAL:
+                # What held in another run is not known of this one until the order is found.
+                entry["order_id"], entry["status"] = None, None
+                by_broker_id |= dict.fromkeys(entry["broker_ids"], key)
+        for ticket in list(self.transactions.get_order_tickets()):
+            ids = self.transactions.get_order_by_id(ticket.order_id).broker_id
+            found = [by_broker_id[str(i)] for i in ids if str(i) in by_broker_id]
+            key = ticket.tag if ticket.tag in self._ledger.entries else next(iter(found), "")
+            if key:
+                self._link(key, ticket.order_id)
+                entry = self._ledger.entries[key]
+                entry["status"] = entry["status"] or self._status(ticket.status, "")
+                for order_event in list(ticket.order_events):
+                    self._note(order_event)
+        self._save()
+
+    def _link(self, key: str, order_id: int) -> None:
+        self._keys[int(order_id)] = key
+        self._ledger.entries[key]["order_id"] = int(order_id)
+        self._ledger.dirty.add(key)
+
+    def _note(self, event: Any) -> None:
+        """One order event: kept in the ledger, owed to the other side. Seen twice, noted once."""
+        order = self.transactions.get_order_by_id(event.order_id)
+        key = self._keys.get(int(event.order_id))
+        if key is None and order.tag in self._ledger.entries:
+            key = str(order.tag)
+            self._link(key, event.order_id)
+        foreign = {"order_id": event.order_id, "seen": {}, "executions": []}
+        entry = self._ledger.entries.get(key or "", foreign)
+        status, place = (
+            self._status(event.status, event.message),
+            f"{self.algorithm_id}-{event.order_id}",
+        )
+        if status is None or event.id <= entry["seen"].get(place, -1):
+            return
+        entry["seen"][place] = int(event.id)
+        entry["broker_ids"] = [str(broker_id) for broker_id in order.broker_id]
+        entry["status"], entry["reason"] = status, words(event.message)
+        detail: dict[str, Any] = {
+            "event_id": f"{place}-{event.id}",
+            "occurred_at": iso(event.utc_time),
+        }
+        detail |= {"status": status, "reason": entry["reason"], **self._broker(entry)}
+        if event.fill_quantity:
+            fill = self._fill(event, detail["event_id"])
+            entry["executions"].append(fill)
+            detail |= {"fill_quantity": fill["quantity"], "fill_price": fill["price"]}
+            detail |= {name: fill[name] for name in ("fee", "fee_currency", "exec_id")}
+        self._feed.emit("order_event", key, **detail)
+        if key is not None:
+            self._ledger.dirty.add(key)
+
+    def _status(self, lean_status: Any, message: Any) -> str | None:
+        names = (
+            (OrderStatus.SUBMITTED, "accepted"),
+            (OrderStatus.PARTIALLY_FILLED, "partially_filled"),
+            (OrderStatus.FILLED, "filled"),
+            (OrderStatus.CANCELED, "canceled"),
+            (OrderStatus.INVALID, "rejected"),
+        )
+        ours = next((name for status, name in names if lean_status == status), None)
+        # LEAN has no status for the end of a day order; only its message tells.
+        return "expired" if ours == "canceled" and "expired" in str(message) else ours
+
+    def _fill(self, event: Any, exec_id: str) -> dict[str, str]:
+        fee, currency = event.order_fee.value.amount, event.order_fee.value.currency
+        fill = {"exec_id": exec_id, "quantity": number(abs(event.fill_quantity))}
+        fill |= {"price": number(event.fill_price), "executed_at": iso(event.utc_time)}
+        return fill | {"fee": number(fee), "fee_currency": str(currency if fee else "USD")}
+
+    def _broker(self, entry: dict[str, Any]) -> dict[str, str | None]:
+        ours = None if entry["order_id"] is None else f"{self.algorithm_id}-{entry['order_id']}"
+        return {"broker_order_id": next(iter(entry["broker_ids"]), ours)}
+
+    def _heartbeat(self) -> dict[str, Any]:
+        held = [holding for holding in self.portfolio.values() if holding.quantity]
+        positions = [
+            {"symbol": str(h.symbol.value), "quantity": number(h.quantity)}
+            | {"average_price": number(h.average_price)}
+            for h in held
+        ]
+        book = self.portfolio.cash_book.values()
+        cash = [{"currency": str(c.symbol), "amount": number(c.amount)} for c in book]
+        last = self._feed.sequence
+        return {"status": "Running", "positions": positions, "cash": cash, "last_sequence": last}
+
+    def _save(self) -> bool:
+        return bool(self._ledger.save_dirty() and self._feed.save())
