@@ -1,0 +1,58 @@
+"""Makes the secrets of an installation, once, each in a file that only its owner reads."""
+
+import os
+import secrets
+from pathlib import Path
+
+NAMES = (
+    "postgres_password",
+    "app_migrate_password",
+    "app_write_password",
+    "app_worker_password",
+    "app_read_password",
+    "core_password",
+    "core_api_key",
+    "db_token_key",
+    "webhook_hmac",
+    "worker_token",
+    "proxy_secret",
+    "streamlit_cookie",
+    "qc_token",
+    "anchor_key",
+)
+SECRET_BYTES = 32
+
+
+class SecretError(Exception):
+    """The secrets cannot be used as they are; the message says what to do."""
+
+
+def ensure(folder: Path) -> list[str]:
+    """Make the secrets that are missing; return their names. What is there is never changed."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return [name for name in NAMES if _ensure_file(folder / name)]
+
+
+def _ensure_file(path: Path) -> bool:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise SecretError(f"{path} is not a plain file: put the secret itself there")
+    if path.exists():
+        path.chmod(0o600)
+        if not path.read_text().strip():
+            raise SecretError(f"{path} is empty: put its value back, or remove it for a new one")
+        return False
+    _write_once(path, secrets.token_hex(SECRET_BYTES))
+    return True
+
+
+def _write_once(path: Path, value: str) -> None:
+    # A file appears under its name only when it is whole, even when the machine stops here.
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(value)
+        file.flush()
+        os.fsync(descriptor)
+    draft.rename(path)

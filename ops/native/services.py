@@ -1,0 +1,188 @@
+"""The one table of the processes: what each is, what it needs and how its health is seen."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from native import health, postgres
+from native.installation import Installation
+from native.processes import MARK
+from native.spec import Service
+
+LOOPBACK = "127.0.0.1"
+DATABASE_NAME = "informania"
+
+
+def platform(it: Installation, *, admin_socket: Path, reload: bool = False) -> list[Service]:
+    """Return the services of an installation; `needs` alone decides their order."""
+    env = {**_shared_env(it), "CADDY_ADMIN": f"unix/{admin_socket}"}
+    make = partial(_service, it, env)
+    ours = partial(_service, it, {**env, "PYTHONPATH": str(it.root / "ops")})
+    return [*_database(it, ours), *_surroundings(it, make), *_core(it, make, reload=reload)]
+
+
+def _database(it: Installation, make: Any) -> list[Service]:
+    port = it.ports["postgres"]
+    setup = ("-m", "app.services.database_setup")
+    return [
+        make("initdb", ("-m", "native", "initdb"), oneshot=True, ready_timeout_s=180),
+        make(
+            "postgres",
+            ("-m", "native", "postgres"),
+            needs=("initdb",),
+            probe=partial(health.postgres_accepts, port),
+            ports={"postgres": port},
+            stop_signal=postgres.STOP_SIGNAL,
+            stop_timeout_s=60,
+            # After a crash it first replays its log.
+            ready_timeout_s=300,
+        ),
+        make("bootstrap", (*setup, "bootstrap"), needs=("postgres",), oneshot=True),
+        make("migrate", (*setup, "migrate"), needs=("bootstrap",), oneshot=True),
+    ]
+
+
+def _surroundings(it: Installation, make: Any) -> list[Service]:
+    core, qc, test = (it.ports[name] for name in ("supertokens", "paper_qc", "paper_test"))
+    return [
+        make(
+            "zig-lmdb",
+            [it.root / "scripts/build_zig_lmdb.sh"],
+            oneshot=True,
+            ready_timeout_s=1800,
+            note="the first build takes some minutes",
+        ),
+        make(
+            "supertokens",
+            ("-m", "devcore"),
+            needs=("bootstrap",),
+            probe=_http(core, "/hello"),
+            ports={"supertokens": core},
+        ),
+        make(
+            "paper",
+            ("-m", "paper"),
+            probe=_http(test, "/healthz"),
+            ports={"paper QC face": qc, "paper test face": test},
+        ),
+        make("seed", ("-m", "app.services.seed"), needs=("migrate", "supertokens"), oneshot=True),
+    ]
+
+
+def _core(it: Installation, make: Any, *, reload: bool) -> list[Service]:
+    api, proxy, metrics = (it.ports[name] for name in ("api", "proxy", "worker_metrics"))
+    return [
+        make(
+            "api",
+            _uvicorn(it, api, reload=reload),
+            needs=("migrate", "supertokens", "seed", "zig-lmdb"),
+            probe=_http(api, "/api/health/ready"),
+            ports={"api": api},
+        ),
+        make(
+            "worker",
+            ("-m", "worker"),
+            # Its lanes open once the bridges were heard, which report through the API.
+            needs=("seed", "paper", "api"),
+            probe=_http(metrics, "/healthz"),
+            ports={"worker metrics": metrics},
+        ),
+        make(
+            "proxy",
+            _caddy(it),
+            needs=("api",),
+            probe=_http(proxy, "/healthz", it.host),
+            ports={"proxy": proxy},
+            address=it.url,
+        ),
+    ]
+
+
+def _uvicorn(it: Installation, port: int, *, reload: bool) -> list[str]:
+    watching = ["--reload", f"--reload-dir={it.root / 'backend/src'}"] if reload else []
+    return [
+        *("-m", "uvicorn", "app.main:create_app", "--factory"),
+        *("--host", LOOPBACK, "--port", str(port), "--no-server-header", "--no-access-log"),
+        *watching,
+    ]
+
+
+def _caddy(it: Installation) -> list[Path | str]:
+    config = it.root / "ops/reverse-proxy/caddy/Caddyfile"
+    program = Path(sys.executable).with_name("caddyserver")
+    return [program, "run", "--config", str(config), "--adapter", "caddyfile"]
+
+
+def _http(port: int, path: str, host: str = "") -> Any:
+    return partial(health.http_ok, port, path, host or f"{LOOPBACK}:{port}")
+
+
+def _service(
+    it: Installation,
+    env: Mapping[str, str],
+    name: str,
+    command: Sequence[Path | str],
+    **rest: Any,
+) -> Service:
+    # A command that begins with an option is one of our Python's.
+    python = [sys.executable] if str(command[0]).startswith("-") else []
+    ports: Mapping[str, int] = rest.get("ports", {})
+    address = ", ".join(f"{LOOPBACK}:{port}" for port in ports.values())
+    argv = tuple(str(word) for word in (*python, *command))
+    facts = {"address": address, "remedy": f"its log is {it.logs / name}.log", **rest}
+    return Service(name=name, argv=argv, cwd=it.root, env=env, **facts)
+
+
+def _shared_env(it: Installation) -> dict[str, str]:
+    defaults = {
+        "APP_ENV": "dev",
+        "LOG_LEVEL": "info",
+        "REPLAY_SESSION_SECONDS": "600",
+        "MARKET_HOURS": "always",
+        "BIND_ADDRESS": LOOPBACK,
+        "SITE_ADDRESS": f"http://{it.host}",
+        "DEMO_CONFIG": str(it.root / "db/postgres/demo/demo.toml"),
+        "BRIDGE_FILE": str(it.root / "ops/quantconnect/main.py"),
+    }
+    return {**defaults, **it.environ, **_topology(it), **_state_paths(it)}
+
+
+def _topology(it: Installation) -> dict[str, str]:
+    port = {name: str(number) for name, number in it.ports.items()}
+    api = f"{LOOPBACK}:{port['api']}"
+    return {
+        "PUBLIC_URL": it.url,
+        "HTTP_PORT": port["proxy"],
+        "API_UPSTREAM": api,
+        "DATABASE_HOST": LOOPBACK,
+        "DATABASE_PORT": port["postgres"],
+        "DATABASE_NAME": DATABASE_NAME,
+        "SUPERTOKENS_URI": f"http://{LOOPBACK}:{port['supertokens']}",
+        "DEVCORE_HOST": LOOPBACK,
+        "DEVCORE_PORT": port["supertokens"],
+        "QC_URL": f"http://{LOOPBACK}:{port['paper_qc']}/api/v2/",
+        "QC_USER_ID": "1",
+        "PAPER_QC_PORT": port["paper_qc"],
+        "PAPER_TEST_PORT": port["paper_test"],
+        "WEBHOOK_URL": f"http://{api}/api/webhooks/quantconnect",
+        "WORKER_METRICS_PORT": port["worker_metrics"],
+    }
+
+
+def _state_paths(it: Installation) -> dict[str, str]:
+    return {
+        MARK: str(it.run_dir),
+        "RUN_DIR": str(it.run_dir),
+        "SECRETS_DIR": str(it.secrets),
+        "LMDB_DIR": str(it.run_dir / "lmdb"),
+        "LMDB_LIBRARY": str(it.root / "backend/zig-lmdb/target/libzig_lmdb.so"),
+        "PAPER_STATE_DIR": str(it.run_dir / "paper"),
+        "DEMO_FILE": str(it.run_dir / "demo.json"),
+        "XDG_DATA_HOME": str(it.run_dir / "caddy"),
+        "XDG_CONFIG_HOME": str(it.run_dir / "caddy"),
+        "PYTHONUNBUFFERED": "1",
+        # Of the caller's Python settings only this one reaches the services, and by this name.
+        "PYTHONPATH": it.environ.get("SERVICES_PYTHONPATH", ""),
+    }
