@@ -1,0 +1,162 @@
+"""The signed token: believed when whole and current, nobody otherwise."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from fixtures_postgres import Database
+from read_tokens import sign
+
+from app.services.database_setup import hmac_blocks, load_token_key
+
+# RFC 4231, test cases 1, 2, 3, 4, 6 and 7: key, data, HMAC-SHA-256.
+VECTORS = [
+    (
+        "0b" * 20,
+        b"Hi There".hex(),
+        "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+    ),
+    (
+        b"Jefe".hex(),
+        b"what do ya want for nothing?".hex(),
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+    ),
+    ("aa" * 20, "dd" * 50, "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"),
+    (
+        bytes(range(1, 26)).hex(),
+        "cd" * 50,
+        "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
+    ),
+    (
+        "aa" * 131,
+        b"Test Using Larger Than Block-Size Key - Hash Key First".hex(),
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+    ),
+    (
+        "aa" * 131,
+        (
+            b"This is a test using a larger than block-size key and a larger than block-size data."
+            b" The key needs to be hashed before being used by the HMAC algorithm."
+        ).hex(),
+        "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
+    ),
+]
+USER = UUID("0f0e0d0c-0b0a-4908-8706-050403020100")
+
+
+@pytest.fixture
+async def owner(database: Database) -> asyncpg.Connection:
+    """A connection that may call the routine by name."""
+    return await database.connect("postgres")
+
+
+@pytest.fixture
+def key(database: Database) -> str:
+    """The key that this installation signs with."""
+    return database.settings.secret("db_token_key")
+
+
+async def believed(connection: asyncpg.Connection, token: str) -> UUID | None:
+    """Return whom the database takes the bearer of a token for."""
+    await connection.execute("SELECT set_config('app.user_token', $1, FALSE)", token)
+    user_id: UUID | None = await connection.fetchval("SELECT security.token_user()")
+    return user_id
+
+
+@pytest.mark.parametrize(("key_hex", "data_hex", "expected"), VECTORS)
+async def test_the_hmac_is_that_of_rfc_4231(
+    owner: asyncpg.Connection, key_hex: str, data_hex: str, expected: str
+) -> None:
+    inner, outer = hmac_blocks(bytes.fromhex(key_hex))
+    query = "SELECT security.hmac_sha256($1, $2, $3)"
+    found = await owner.fetchval(query, inner, outer, bytes.fromhex(data_hex))
+    assert found.hex() == expected
+
+
+async def test_a_signed_token_names_its_user(owner: asyncpg.Connection, key: str) -> None:
+    assert await believed(owner, sign(key, USER)) == USER
+
+
+async def test_without_a_token_there_is_nobody(owner: asyncpg.Connection) -> None:
+    assert await owner.fetchval("SELECT security.token_user()") is None
+    assert await believed(owner, "") is None
+
+
+async def test_an_expired_token_is_nobody(owner: asyncpg.Connection, key: str) -> None:
+    assert await believed(owner, sign(key, USER, valid_s=-2)) is None
+
+
+async def test_a_token_expires_while_a_transaction_lasts(
+    owner: asyncpg.Connection, key: str
+) -> None:
+    token = sign(key, USER, valid_s=2)
+    async with owner.transaction():
+        assert await believed(owner, token) == USER
+        expired_at = datetime.now(UTC) + timedelta(seconds=3)
+        await owner.execute("SELECT pg_sleep_until($1)", expired_at)
+        assert await owner.fetchval("SELECT security.token_user()") is None
+
+
+async def test_a_token_of_another_key_is_nobody(owner: asyncpg.Connection, key: str) -> None:
+    assert await believed(owner, sign(f"{key}x", USER)) is None
+    assert await believed(owner, sign(key, USER, key_id="k2")) is None
+
+
+@pytest.mark.parametrize("part", [0, 1, 2, 3])
+async def test_a_token_with_one_part_exchanged_is_nobody(
+    owner: asyncpg.Connection, key: str, part: int
+) -> None:
+    parts = sign(key, USER).split(".")
+    parts[part] = ["k2", str(uuid4()), str(int(time.time()) + 9999), "0" * 64][part]
+    assert await believed(owner, ".".join(parts)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t[:-1],
+        lambda t: f"{t}0",
+        lambda t: f"{t}.k1",
+        lambda t: t.upper(),
+        lambda t: f" {t}",
+        lambda t: f"{t}\n",
+        lambda t: t.replace(".", "..", 1),
+        lambda _: "k1.",
+        lambda _: "....",
+        lambda _: "k1.not-a-uuid.99999999999.zz",
+        lambda t: t * 50,
+        lambda t: t.replace(".", ".1", 2),
+        lambda _: "'; DROP TABLE app.orders; --",
+    ],
+)
+async def test_a_malformed_token_is_nobody_and_no_error(
+    owner: asyncpg.Connection, key: str, change: Callable[[str], str]
+) -> None:
+    assert await believed(owner, change(sign(key, USER))) is None
+
+
+async def test_a_new_key_ends_the_tokens_of_the_old_one(
+    owner: asyncpg.Connection, database: Database, key: str, tmp_path: Path
+) -> None:
+    for name in ("app_migrate_password", "db_token_key"):
+        (tmp_path / name).write_text(database.settings.secret(name))
+    (tmp_path / "db_token_key").write_text("another key")
+    load_token_key(database.settings.model_copy(update={"secrets_dir": tmp_path}))
+
+    assert await believed(owner, sign(key, USER)) is None
+    assert await believed(owner, sign("another key", USER)) == USER
+
+
+async def test_two_keys_are_believed_while_one_replaces_the_other(
+    owner: asyncpg.Connection, key: str
+) -> None:
+    await owner.execute(
+        "INSERT INTO security.token_keys (key_id, inner_block, outer_block) VALUES ('k2', $1, $2)",
+        *hmac_blocks(b"next"),
+    )
+    assert await believed(owner, sign(key, USER)) == USER
+    assert await believed(owner, sign("next", USER, key_id="k2")) == USER

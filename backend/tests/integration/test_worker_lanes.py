@@ -1,0 +1,397 @@
+"""The worker against a real Postgres and a venue that remembers: order, wake-up, faults."""
+
+import asyncio
+
+import pytest
+from fixtures_postgres import Database as FreshDatabase
+from worker_world import Desk, PortBroker, Venue, eventually, running_worker
+
+from app.services.broker import Outcome, OutcomeKind
+from app.services.db import Database, create_engine
+from worker.bridges import Bridges
+from worker.consumer import Sender, SendLimits
+from worker.lanes import Lanes, Lease, steady_clock
+from worker.metrics import Metrics
+from worker.service import direct_connection
+
+
+@pytest.fixture
+async def desk(database: FreshDatabase) -> Desk:
+    desk = Desk(database)
+    await desk.open(accounts=3)
+    return desk
+
+
+@pytest.fixture
+async def venue(desk: Desk) -> Venue:
+    venue = Venue(desk)
+    await venue.heartbeats()
+    return venue
+
+
+def first(desk: Desk) -> int:
+    return min(desk.accounts)
+
+
+async def test_an_order_is_sent_once_and_its_row_archived(desk: Desk, venue: Venue) -> None:
+    order = await desk.place(first(desk))
+    async with running_worker(venue) as worker:
+        await eventually(desk.outbox_is_empty)
+        assert worker.metric("sends_total", action="place", outcome="accepted") == 1
+    assert [command.client_order_id for command in venue.commands] == [order]
+    assert await desk.status(order) == "submitted"
+
+
+async def test_three_workers_keep_the_order_of_each_of_twenty_accounts(
+    database: FreshDatabase,
+) -> None:
+    desk = Desk(database)
+    await desk.open(accounts=20)
+    venue = Venue(desk)
+    await venue.heartbeats()
+    placed: dict[str, list[str]] = {broker: [] for broker in desk.accounts.values()}
+
+    async def place_round() -> None:
+        for account_id, broker_account in desk.accounts.items():
+            placed[broker_account].append(await desk.place(account_id))
+
+    await place_round()
+    async with (
+        running_worker(venue, name="a", shards_max=6),
+        running_worker(venue, name="b", shards_max=6),
+        running_worker(venue, name="c", shards_max=6),
+    ):
+        for _ in range(4):
+            await place_round()
+            await desk.poke()
+        await eventually(desk.outbox_is_empty)
+    sent = {
+        broker: [c.client_order_id for c in venue.sent("place") if c.broker_account == broker]
+        for broker in placed
+    }
+    assert sent == placed
+    assert {command.sender for command in venue.commands} == {"a", "b", "c"}
+
+
+async def test_a_poke_wakes_the_worker_long_before_its_poll(desk: Desk, venue: Venue) -> None:
+    async with running_worker(venue, poll_interval_ms=3_600_000) as worker:
+        await eventually(lambda: worker.service.health()[0])
+        order = await desk.place(first(desk))
+        await desk.poke()
+        await eventually(lambda: venue.sent("place", order))
+
+
+async def test_without_a_poke_the_poll_finds_the_order(desk: Desk, venue: Venue) -> None:
+    async with running_worker(venue, poll_interval_ms=50) as worker:
+        await eventually(lambda: worker.service.health()[0])
+        order = await desk.place(first(desk))
+        await eventually(lambda: venue.sent("place", order))
+
+
+async def test_lanes_stay_closed_until_the_bridge_was_heard(desk: Desk) -> None:
+    venue = Venue(desk)
+    order = await desk.place(first(desk))
+    async with running_worker(venue) as worker:
+        await eventually(lambda: worker.service.health()[1]["status"] == "no_bridge_heard")
+        assert worker.service.health()[0] is False
+        assert not venue.commands
+        assert await desk.status(order) == "new"
+        await venue.heartbeats()
+        await eventually(lambda: venue.sent("place", order))
+        assert worker.service.health()[1]["status"] == "open"
+
+
+async def test_a_silent_bridge_closes_its_own_lanes_only(desk: Desk) -> None:
+    venue = Venue(desk)
+    heard, silent = sorted(desk.accounts)[:2]
+    await venue.heartbeat(desk.accounts[heard])
+    orders = [await desk.place(silent), await desk.place(heard)]
+    async with running_worker(venue) as worker:
+        await eventually(lambda: venue.sent("place", orders[1]))
+        await eventually(
+            lambda: worker.metric("sends_total", action="place", outcome="not_sent") >= 1
+        )
+        assert not venue.sent("place", orders[0])
+        await venue.heartbeat(desk.accounts[silent])
+        await eventually(lambda: venue.sent("place", orders[0]))
+
+
+async def test_a_refused_send_parks_its_lane_and_no_other(desk: Desk, venue: Venue) -> None:
+    parked, free = sorted(desk.accounts)[:2]
+    refused = await desk.place(parked)
+    attempts = 0
+
+    async def script(action: str, client_order_id: str) -> Outcome | None:
+        nonlocal attempts
+        if client_order_id != refused or attempts >= 2:
+            return None
+        attempts += 1
+        return Outcome(kind=OutcomeKind.THROTTLED, reason="429", retry_after_s=0.2)
+
+    venue.script = script
+    async with running_worker(venue):
+        await eventually(lambda: attempts == 1)
+        behind = await desk.place(parked)
+        others = [await desk.place(free) for _ in range(5)]
+        await eventually(lambda: all(venue.sent("place", other) for other in others))
+        await eventually(desk.outbox_is_empty)
+    own = [c.client_order_id for c in venue.sent("place") if c.client_order_id in (refused, behind)]
+    assert own == [refused, refused, refused, behind]
+
+
+async def test_a_slow_answer_holds_up_its_own_lane_only(desk: Desk, venue: Venue) -> None:
+    slow, quick = sorted(desk.accounts)[:2]
+    stuck = await desk.place(slow)
+    answer = asyncio.Event()
+
+    async def script(_action: str, client_order_id: str) -> Outcome | None:
+        if client_order_id == stuck:
+            await answer.wait()
+        return None
+
+    venue.script = script
+    async with running_worker(venue, send_timeout_s=9, send_valid_s=10):
+        await eventually(lambda: venue.sent("place", stuck))
+        orders = [await desk.place(quick) for _ in range(5)]
+        await eventually(lambda: all(venue.sent("place", order) for order in orders))
+        assert await desk.status(stuck) == "submitting"
+        answer.set()
+        await eventually(desk.outbox_is_empty)
+    assert len(venue.sent("place")) == 6
+
+
+async def test_a_definite_reject_ends_the_order(desk: Desk, venue: Venue) -> None:
+    async def script(_action: str, _client_order_id: str) -> Outcome:
+        return Outcome(kind=OutcomeKind.DEFINITE_REJECT, reason="NO_SUCH_PROJECT")
+
+    venue.script = script
+    order = await desk.place(first(desk))
+    async with running_worker(venue):
+        await eventually(lambda: desk.is_status(order, "rejected"))
+        await eventually(desk.outbox_is_empty)
+    assert len(venue.sent("place")) == 1
+
+
+async def test_a_lost_answer_is_asked_about_and_never_sent_again(desk: Desk, venue: Venue) -> None:
+    async def script(action: str, client_order_id: str) -> Outcome | None:
+        if action == "place":
+            venue.orders[client_order_id] = "accepted"
+            await asyncio.Event().wait()
+        return None
+
+    venue.script = script
+    order = await desk.place(first(desk))
+    async with running_worker(venue, send_timeout_s=0.2) as worker:
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        await eventually(desk.outbox_is_empty)
+        assert worker.metric("sends_total", action="place", outcome="unknown") == 1
+    assert [c.action for c in venue.commands[:2]] == ["place", "query"]
+    assert len(venue.sent("place")) == 1
+
+
+async def test_an_order_proved_absent_is_sent_again(desk: Desk, venue: Venue) -> None:
+    swallowed = False
+
+    async def script(action: str, _client_order_id: str) -> Outcome | None:
+        nonlocal swallowed
+        if action == "place" and not swallowed:
+            swallowed = True
+            return Outcome(kind=OutcomeKind.UNKNOWN, reason="connection_reset")
+        return None
+
+    venue.script = script
+    order = await desk.place(first(desk))
+    async with running_worker(venue, send_timeout_s=0.5, send_valid_s=0.5):
+        await eventually(lambda: len(venue.sent("place", order)) == 2)
+        await eventually(desk.outbox_is_empty)
+    actions = [command.action for command in venue.commands]
+    assert actions[0] == "place"
+    assert "query" in actions[1 : actions.index("place", 1)]
+
+
+async def test_an_adapter_that_raises_leaves_the_outcome_unknown(desk: Desk, venue: Venue) -> None:
+    async def script(action: str, client_order_id: str) -> Outcome | None:
+        if action == "place":
+            venue.orders[client_order_id] = "accepted"
+            raise ValueError("a bug after the bytes went out")
+        return None
+
+    venue.script = script
+    order = await desk.place(first(desk))
+    async with running_worker(venue):
+        await eventually(lambda: desk.is_status(order, "accepted"))
+    assert len(venue.sent("place")) == 1
+
+
+async def test_an_order_whose_report_does_not_come_is_asked_about(desk: Desk, venue: Venue) -> None:
+    order = await desk.place(first(desk))
+    async with running_worker(venue, query_after_s=0.1):
+        await eventually(lambda: venue.sent("query", order))
+        await eventually(lambda: desk.is_status(order, "accepted"))
+
+
+async def test_a_cancel_goes_out_after_its_order_and_comes_back(desk: Desk, venue: Venue) -> None:
+    order = await desk.place(first(desk))
+    async with running_worker(venue):
+        await eventually(lambda: desk.is_status(order, "submitted"))
+        assert await desk.cancel(order) == "pending_cancel"
+        await eventually(lambda: desk.is_status(order, "canceled"))
+    assert [c.action for c in venue.commands if c.action != "query"] == ["place", "cancel"]
+
+
+async def test_events_that_cannot_be_applied_do_not_stop_their_lane(
+    desk: Desk, venue: Venue
+) -> None:
+    # As an error of ours in a procedure would: more of them than one reading of the inbox takes.
+    superuser = await desk.database.connect("postgres")
+    await superuser.execute(
+        "CREATE FUNCTION public.choke() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'poison'; END $$;"
+        "CREATE TRIGGER choke BEFORE UPDATE ON app.inbox FOR EACH ROW"
+        " WHEN (new.event_id LIKE 'poison-%') EXECUTE FUNCTION public.choke()"
+    )
+    order = await desk.place(first(desk))
+    async with running_worker(venue) as worker:
+        await eventually(lambda: venue.sent("place", order))
+        await superuser.execute(
+            "INSERT INTO app.inbox (source, event_id, shard, epoch, payload)"
+            " SELECT 'qc:1001', 'poison-' || g, $1, 1, '{}' FROM generate_series(1, 150) AS g",
+            first(desk) % 16,
+        )
+        await venue.report(venue.commands[0], {"kind": "order_event", "status": "accepted"})
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        await eventually(lambda: worker.metric("inbox_quarantined") == 150)
+        await superuser.execute("DROP TRIGGER choke ON app.inbox")
+        await eventually(
+            lambda: desk.value("SELECT count(*) = 0 FROM app.inbox WHERE applied_at IS NULL")
+        )
+        await eventually(lambda: worker.metric("inbox_quarantined") == 0)
+
+
+async def test_a_bridge_is_told_how_far_its_events_are_stored(desk: Desk, venue: Venue) -> None:
+    order = await desk.place(first(desk))
+    async with running_worker(venue):
+        await eventually(lambda: venue.sent("place", order))
+        await venue.report(venue.commands[0], {"kind": "order_event", "status": "accepted"})
+        await eventually(lambda: ("1001", 1) in venue.acknowledged)
+    assert ("1002", 0) not in venue.acknowledged
+
+
+async def test_a_broken_audit_chain_is_told(desk: Desk, venue: Venue) -> None:
+    superuser = await desk.database.connect("postgres")
+    await superuser.execute(
+        "ALTER TABLE audit.audit_log DISABLE TRIGGER audit_log_append_only;"
+        "UPDATE audit.audit_log SET actor = 'nobody' WHERE stream_id = 0 AND seq = 1;"
+        "ALTER TABLE audit.audit_log ENABLE ALWAYS TRIGGER audit_log_append_only"
+    )
+    async with running_worker(venue) as worker:
+        await eventually(lambda: worker.metric("audit_broken_streams") == 1)
+
+
+async def test_the_age_of_the_outbox_is_measured(desk: Desk) -> None:
+    venue = Venue(desk)
+    await venue.heartbeat("1002")
+    await desk.place(first(desk))
+    async with running_worker(venue) as worker:
+        await eventually(lambda: worker.metric("outbox_pending") == 1)
+        assert worker.metric("outbox_oldest_seconds") > 0
+
+
+async def test_a_lease_that_grew_old_between_begin_and_send_keeps_the_order_back(
+    desk: Desk, venue: Venue
+) -> None:
+    order = await desk.place(first(desk))
+    late_s = 0.0
+    settings = desk.settings()
+    database = Database(create_engine(settings, "app_worker"))
+    bridges, metrics = Bridges(), Metrics()
+    lanes = Lanes(
+        direct_connection(settings),
+        owner="the one that stalls",
+        lease=Lease(20, lambda: steady_clock() + late_s),
+        shards_max=16,
+        on_poke=lambda: None,
+        on_change=lambda _: None,
+    )
+    sender = Sender(
+        database,
+        {"quantconnect": PortBroker(venue, "late")},
+        lanes,
+        bridges,
+        metrics,
+        limits=SendLimits(timeout_s=2, valid_s=10, ttl_s=120),
+        on_account=lambda _: None,
+        on_recorded=lambda: None,
+    )
+    async with running_worker(venue) as other:
+        await eventually(lambda: other.bridges.any_heard)
+        bridges.update(other.bridges.known)
+        await eventually(desk.outbox_is_empty)
+    held_back = await desk.place(first(desk))
+    await lanes.open()
+    blocker = await desk.database.connect("postgres")
+    try:
+        async with blocker.transaction():
+            await blocker.execute("SELECT FROM app.streams FOR UPDATE")
+            stalled = asyncio.create_task(sender.step())
+            await eventually(lambda: desk.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            late_s = 15.0
+        await stalled
+        over = asyncio.Event()
+        over.set()
+        await sender.record(over)
+        assert [command.client_order_id for command in venue.sent("place")] == [order]
+        assert metrics.registry.get_sample_value(
+            "informania_sends_total", {"action": "place", "outcome": "not_sent"}
+        )
+        assert await desk.status(held_back) == "submitting"
+        late_s = 0.0
+    finally:
+        await lanes.close()
+        await database.close()
+
+
+@pytest.mark.parametrize("application", ["informania-worker-lanes", "informania-app_worker"])
+async def test_a_worker_whose_connections_are_cut_goes_on(
+    desk: Desk, venue: Venue, application: str
+) -> None:
+    async with running_worker(venue):
+        orders = []
+        for _ in range(3):
+            orders.append(await desk.place(first(desk)))
+            await eventually(lambda: venue.sent("place", orders[-1]))
+            cut = await desk.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = $1 AND datname = current_database()",
+                application,
+            )
+            assert cut
+        orders.append(await desk.place(first(desk)))
+        await eventually(lambda: venue.sent("place", orders[-1]))
+        await eventually(desk.outbox_is_empty)
+    assert [c.client_order_id for c in venue.sent("place")] == orders
+
+
+async def test_a_stop_finishes_what_is_in_flight_and_gives_the_shards_back(
+    desk: Desk, venue: Venue
+) -> None:
+    sending, answer = asyncio.Event(), asyncio.Event()
+
+    async def script(_action: str, _client_order_id: str) -> Outcome | None:
+        sending.set()
+        await answer.wait()
+        return None
+
+    venue.script = script
+    order = await desk.place(first(desk))
+    async with running_worker(venue) as worker:
+        await asyncio.wait_for(sending.wait(), 30)
+        worker.stopping.set()
+        late = await desk.place(first(desk))
+        await desk.poke()
+        answer.set()
+        await worker.stop()
+    assert await desk.status(order) == "submitted"
+    assert await desk.status(late) == "new"
+    owned = await desk.value("SELECT count(*) FROM app.outbox_shards WHERE lease_until > now()")
+    assert owned == 0

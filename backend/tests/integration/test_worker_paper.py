@@ -1,0 +1,123 @@
+"""The worker and the paper venue: real adapter, real bridge file, real matching."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fixtures_postgres import Database as FreshDatabase
+from worker_process import BACKEND, WebhookFace, WorkerProcess
+from worker_world import Desk, eventually
+
+
+class Paper:
+    """A paper venue in a process of its own, reporting to this test's webhook."""
+
+    def __init__(self, desk: Desk, folder: Path) -> None:
+        self.url = ""
+        self._desk = desk
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+        self._control = httpx.AsyncClient(trust_env=False, timeout=10)
+
+    async def start(self, webhook_url: str) -> None:
+        """Start it, and hold the one instrument at a price."""
+        qc_port, control_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{qc_port}/api/v2/"
+        self._control.base_url = httpx.URL(f"http://127.0.0.1:{control_port}")
+        env = {
+            "PATH": os.environ["PATH"],
+            "SECRETS_DIR": str(self._desk.database.cluster.secrets_dir),
+            "PAPER_QC_PORT": str(qc_port),
+            "PAPER_TEST_PORT": str(control_port),
+            "PAPER_STATE_DIR": str(self._folder / "paper"),
+            "BRIDGE_INTERVAL_SECONDS": "0.2",
+            "WEBHOOK_URL": webhook_url,
+        }
+        with (self._folder / "paper.log").open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "paper", env=env, cwd=BACKEND, stdout=log, stderr=log
+            )
+        await eventually(self._is_well)
+        await self.hold("20.00")
+
+    async def _is_well(self) -> bool:
+        assert self._process is not None
+        assert self._process.returncode is None, (self._folder / "paper.log").read_text()
+        try:
+            return (await self._control.get("/healthz")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def hold(self, price: str) -> None:
+        """Hold the price of the one instrument."""
+        answer = await self._control.post("/paper/v1/market/AAPL", json={"price": price})
+        assert answer.is_success, answer.text
+
+    async def orders(self) -> list[dict[str, Any]]:
+        """List what was ever placed at the venue."""
+        orders: list[dict[str, Any]] = (await self._control.get("/paper/v1/orders")).json()
+        return orders
+
+    async def stop(self) -> None:
+        """End it."""
+        await self._control.aclose()
+        if self._process is not None:
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+async def desk(database: FreshDatabase) -> Desk:
+    desk = Desk(database)
+    await desk.open(accounts=3)
+    return desk
+
+
+@pytest.fixture
+async def paper(desk: Desk, tmp_path: Path) -> AsyncIterator[Paper]:
+    webhook, paper = WebhookFace(desk), Paper(desk, tmp_path)
+    await webhook.start()
+    try:
+        await paper.start(webhook.url)
+        yield paper
+    finally:
+        await paper.stop()
+        await webhook.stop()
+
+
+async def test_an_order_is_filled_once_at_the_venue_although_its_worker_was_killed(
+    desk: Desk, paper: Paper, tmp_path: Path
+) -> None:
+    first = await WorkerProcess.start(desk, paper.url, tmp_path)
+    second = None
+    try:
+        await eventually(lambda: desk.value("SELECT count(*) = 3 FROM app.bridges"))
+        order = await desk.place(min(desk.accounts))
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        await first.kill()
+        await paper.hold("19.00")
+        second = await WorkerProcess.start(desk, paper.url, tmp_path)
+        await eventually(lambda: desk.is_status(order, "filled"))
+        await eventually(desk.outbox_is_empty)
+    finally:
+        await first.kill()
+        if second is not None:
+            await second.kill()
+    placed = await paper.orders()
+    assert [row["client_order_id"] for row in placed] == [order]
+    filled = await desk.value("SELECT sum(quantity) FROM app.executions")
+    assert filled == 10
+    assert await desk.value("SELECT quantity FROM app.positions") == 10

@@ -1,0 +1,282 @@
+"""The bridge and what LEAN may do to it: lost tags, parsed times, full quotas, full stores."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from paper_world import HMAC_KEY, PROJECT, make_command, order_fields
+from pydantic import SecretStr
+
+from paper.algorithm_imports import OrderTicket, Transactions, load_algorithm
+from paper.engine import Deployment
+from paper.faults import Faults
+from paper.object_store import ObjectStore
+from paper.settings import Settings, read_demo
+from paper.venue import Venue
+
+NUMBERS = count()
+
+
+class Post:
+    """Stands where LEAN's notification manager stands, and keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.bodies: list[dict[str, Any]] = []
+
+    def web(self, address: str, data: str, headers: dict[str, str]) -> bool:
+        if self.is_open:
+            self.bodies.append(json.loads(data))
+        return self.is_open
+
+    def events(self) -> list[dict[str, Any]]:
+        return [event for body in self.bodies for event in body["events"]]
+
+
+class RefusingStore(ObjectStore):
+    """An object store whose quota can be used up."""
+
+    is_full = False
+
+    def save(self, path: str, text: str) -> bool:
+        return not self.is_full and super().save(path, text)
+
+
+class TaglessTransactions(Transactions):
+    """What LEAN shows after a redeploy on Interactive Brokers: open orders, and no tag."""
+
+    def get_order_tickets(self, filter: Any = None) -> list[OrderTicket]:  # noqa: A002
+        tickets = [t for t in super().get_order_tickets() if t.order_id in self._venue.book.open]
+        for ticket in tickets:
+            ticket.tag = ""
+        return [ticket for ticket in tickets if filter is None or filter(ticket)]
+
+    def get_order_by_id(self, order_id: int) -> SimpleNamespace | None:
+        order = super().get_order_by_id(order_id)
+        if order is not None:
+            order.tag = ""
+        return order
+
+
+class Lean:
+    """One venue, and the bridge deployed on it as often as a test wants."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.settings = Settings(
+            paper_state_dir=state_dir,
+            webhook_hmac=SecretStr(HMAC_KEY),
+            qc_token=SecretStr("token"),
+            webhook_url="http://127.0.0.1:1/",
+        )
+        self.venue = Venue(self.settings, read_demo(self.settings.demo_config), Faults())
+        self.venue.advance()
+        self.venue.hold("AAPL", Decimal(90))
+        self.store = RefusingStore(state_dir / "object_store")
+        self.post = Post()
+
+    def deploy(self, transactions: type[Transactions] = Transactions, **changes: str) -> None:
+        parameters = {
+            "webhook_url": "http://127.0.0.1:1/",
+            "webhook_secret": HMAC_KEY,
+            "source": f"qc:{PROJECT}",
+            "epoch": "1",
+            "symbols": "AAPL,MSFT",
+            "interval_s": "0",
+            "pulse_s": "0.000001",
+            **changes,
+        }
+        algorithm_type = load_algorithm(self.settings.bridge_file, f"lean_{next(NUMBERS)}")
+        self.algorithm: Any = algorithm_type()
+        self.algorithm._deploy(
+            self.venue,
+            project_id=PROJECT,
+            algorithm_id=f"L-{next(NUMBERS)}",
+            parameters=parameters,
+            object_store=self.store,
+            notify=self.post,
+        )
+        self.algorithm.transactions = transactions(self.venue, PROJECT)
+        self.algorithm.initialize()
+        self.deployment = Deployment(PROJECT, self.algorithm, self.venue)
+
+    def send(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
+        """Run one command through a time slice; the events that were new in it."""
+        before = len(self.post.events())
+        self.deployment.enqueue(json.dumps(make_command(kind, **fields)))
+        self.deployment.step(ticked=False)
+        return self.post.events()[before:]
+
+    def place(self, name: str, **fields: Any) -> list[dict[str, Any]]:
+        return self.send("PlaceOrder", **order_fields(name, **fields))
+
+
+@pytest.fixture
+def lean(tmp_path: Path) -> Iterator[Lean]:
+    lean = Lean(tmp_path)
+    yield lean
+    lean.venue.close()
+
+
+def test_times_that_lean_parsed_and_a_lost_text_do_not_break_the_signature(lean: Lean) -> None:
+    lean.deploy()
+    command = lean.algorithm._command_types["PlaceOrder"]()
+    for name, value in make_command("PlaceOrder", **order_fields("parsed")).items():
+        is_time = name in ("sent_at", "valid_until")
+        setattr(command, name, datetime.fromisoformat(value) if is_time else value)
+    assert command.run(object()) is True
+    assert [order.tag for order in lean.venue.orders()] == ["parsed"]
+
+
+def test_an_order_whose_intent_cannot_be_saved_is_not_placed(lean: Lean) -> None:
+    lean.deploy()
+    lean.store.is_full = True
+    assert lean.place("unsaved") == []  # neither can the refusal be saved, so it is not told
+    lean.store.is_full = False
+    lean.deployment.step(ticked=False)
+    (event,) = lean.post.events()
+    assert [event["kind"], event["reason"]] == ["command_rejected", "LEDGER_NOT_SAVED"]
+    assert lean.venue.orders() == []
+
+
+def test_nothing_is_posted_under_a_number_that_is_not_saved(lean: Lean) -> None:
+    lean.deploy()
+    lean.send("QueryOrder", client_order_id="one")
+    lean.store.is_full = True
+    assert lean.send("QueryOrder", client_order_id="two") == []
+    lean.store.is_full = False
+    lean.deploy()
+    (event,) = [e for e in lean.send("QueryOrder", client_order_id="three") if e["sequence"] == 2]
+    assert event["client_order_id"] == "three"
+
+
+def test_beyond_the_webhook_quota_events_wait_and_leave_in_order(lean: Lean) -> None:
+    lean.deploy()
+    lean.post.is_open = False
+    lean.place("waits")
+    lean.post.is_open = True
+    lean.deployment.step(ticked=False)
+    assert [event["status"] for event in lean.post.events()] == ["accepted", "filled"]
+    assert [event["sequence"] for event in lean.post.events()] == [1, 2]
+
+
+def test_without_tags_an_intent_of_an_earlier_run_stays_ambiguous_and_is_never_placed(
+    lean: Lean,
+) -> None:
+    entry: dict[str, Any] = {"at": "2026-01-01T00:00:00.000000Z", "order_id": None, "status": None}
+    entry |= {"reason": None, "broker_ids": [], "seen": {}, "executions": []}
+    lean.store.save(f"bridge/{PROJECT}/orders/doubt", json.dumps(entry))
+    lean.deploy(TaglessTransactions)
+    for answer in (lean.send("QueryOrder", client_order_id="doubt"), lean.place("doubt")):
+        (event,) = [e for e in answer if e["client_order_id"] == "doubt"]
+        assert [event["kind"], event["known"], event["status"], event["reason"]] == [
+            "order_state",
+            True,
+            None,
+            "AMBIGUOUS",
+        ]
+    assert lean.venue.orders() == []
+    (refusal, _) = lean.send("CancelOrder", client_order_id="doubt")
+    assert refusal["reason"] == "UNKNOWN_ORDER"
+
+
+def test_without_tags_an_open_order_is_found_again_by_the_brokers_id(lean: Lean) -> None:
+    lean.deploy()
+    lean.place("resting", order_type="limit", limit_price="50")
+    lean.deploy(TaglessTransactions)
+    lean.send("CancelOrder", client_order_id="resting")
+    statuses = [e["status"] for e in lean.post.events() if e["client_order_id"] == "resting"]
+    assert statuses[-1] == "canceled"
+
+
+def test_without_tags_an_order_that_ended_unseen_is_ambiguous_and_not_still_working(
+    lean: Lean,
+) -> None:
+    lean.deploy()
+    lean.place("gone", order_type="limit", limit_price="50")
+    lean.venue.hold("AAPL", Decimal(49))
+    lean.venue.take_events(PROJECT)  # nobody was there to hear of the fill
+    lean.deploy(TaglessTransactions)
+    events = lean.send("QueryOrder", client_order_id="gone")
+    (state,) = [event for event in events if event["kind"] == "order_state"]
+    assert [state["known"], state["status"], state["reason"]] == [True, None, "AMBIGUOUS"]
+
+
+def test_a_fill_while_the_bridge_was_down_is_told_after_its_return(lean: Lean) -> None:
+    lean.deploy(history="tagged")
+    lean.place("resting", order_type="limit", limit_price="50")
+    lean.algorithm = None
+    lean.venue.hold("AAPL", Decimal(49))
+    lean.venue.take_events(PROJECT)  # nobody was there to hear them
+    lean.deploy(history="tagged")
+    lean.deployment.step(ticked=False)
+    fills = {e["exec_id"]: e for e in lean.post.events() if "exec_id" in e}
+    (fill,) = fills.values()
+    assert [fill["status"], fill["fill_price"]] == ["filled", "49"]
+
+
+def test_an_order_that_lean_refuses_without_an_event_is_told_as_rejected(lean: Lean) -> None:
+    lean.deploy()
+    lean.venue.book.prices.pop("MSFT")
+    events = lean.place("early", symbol="MSFT")
+    assert [event["status"] for event in events] == ["rejected"]
+    assert "SECURITY_PRICE_ZERO" in events[0]["reason"]
+    (state,) = [e for e in lean.place("early", symbol="MSFT") if e["kind"] == "order_state"]
+    assert state["status"] == "rejected"
+
+
+def test_an_order_from_elsewhere_is_reported_without_a_name(lean: Lean) -> None:
+    lean.deploy()
+    lean.venue.place(
+        project_id=PROJECT,
+        tag="",
+        symbol="AAPL",
+        side="buy",
+        quantity=Decimal(1),
+        limit_price=None,
+        time_in_force="gtc",
+    )
+    lean.deployment.step(ticked=False)
+    assert {event["client_order_id"] for event in lean.post.events()} == {None}
+    assert [event["status"] for event in lean.post.events()] == ["accepted", "filled"]
+
+
+def test_a_full_backlog_takes_no_order_and_an_acknowledgment_frees_it(lean: Lean) -> None:
+    lean.deploy()
+    lean.post.is_open = False
+    for number in range(1_000):
+        lean.algorithm._feed.emit("order_state", f"n-{number}", known=False)
+    lean.place("late")
+    assert lean.venue.orders() == []
+    lean.post.is_open = True
+    lean.send("Acknowledge", sequence=1_000)
+    lean.place("late")
+    assert [order.tag for order in lean.venue.orders()] == ["late"]
+
+
+def test_the_end_of_a_day_order_is_told_as_expired(lean: Lean) -> None:
+    lean.deploy()
+    lean.place("today", order_type="limit", limit_price="50", time_in_force="day")
+    records = lean.venue.book.close_sessions(10**9, lean.venue.ticked_at)
+    lean.venue._keep(records)
+    lean.deployment.step(ticked=False)
+    assert lean.post.events()[-1]["status"] == "expired"
+
+
+@pytest.mark.parametrize("name", ["webhook_url", "webhook_secret", "source", "epoch"])
+def test_a_deployment_without_its_parameters_does_not_start(lean: Lean, name: str) -> None:
+    with pytest.raises(ValueError, match="set the parameters"):
+        lean.deploy(Transactions, **{name: "0" if name == "epoch" else ""})
+
+
+def test_the_bridge_sends_money_and_prices_as_the_decimals_that_were_meant(lean: Lean) -> None:
+    lean.deploy()
+    number = importlib.import_module("feed").number  # the project's second file
+    values = [0.1 + 0.2, 1e-9, 100000.0, 89.54, -3.5, 0.0]
+    assert [number(value) for value in values] == ["0.3", "0", "100000", "89.54", "-3.5", "0"]
