@@ -1,0 +1,153 @@
+"""Kill points: loaded into every process of a crash run by Python itself, never by the product.
+
+The harness puts this folder on PYTHONPATH. While the file CRASH_ARMED exists, a process that passes
+one of the points below ends itself by SIGKILL with the probability CRASH_PROBABILITY, drawn from a
+generator seeded by CRASH_SEED and the count of starts so far. CRASH_POINTS, when set, names the
+only points that count. A point that fired is appended to CRASH_LOG.
+"""
+
+import functools
+import importlib.abc
+import importlib.machinery
+import os
+import random
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+# module -> (attribute path, name of the point before, name of the point after)
+POINTS: dict[str, list[tuple[str, str, str]]] = {
+    "app.services.sp": [
+        ("place_order", "api:received", "api:before_commit"),
+        ("inbox_put", "api:webhook_received", "api:webhook_before_commit"),
+    ],
+    "app.services.db": [("Database.notify_poke", "api:after_commit", "api:after_poke")],
+    "app.outbox.repo": [
+        ("begin_sends", "worker:before_begin", "worker:begun_not_committed"),
+        ("finish_sends", "worker:before_finish", "worker:finished_not_committed"),
+        ("apply_broker_event", "worker:before_apply", "worker:applied_not_committed"),
+    ],
+    "app.services.qc_client": [
+        ("QuantConnectBroker.place", "worker:before_send", "worker:after_send"),
+    ],
+    "paper.journal": [("Journal.sync", "paper:before_journal", "paper:after_journal")],
+}
+
+# What the negative control breaks: the worker sends again what it should ask for.
+BLIND = "app.outbox.repo"
+
+
+def draw() -> random.Random:
+    """A generator of this process's own, different at every start of it, the same in a replay."""
+    counter = os.environ["CRASH_LOG"] + ".starts"
+    with open(counter, "a") as starts:
+        starts.write(".")
+        start = starts.tell()
+    return random.Random(f"{os.environ['CRASH_SEED']}:{start}")
+
+
+def pass_point(name: str, generator: random.Random) -> None:
+    if name not in os.environ.get("CRASH_POINTS", name) or not os.path.exists(
+        os.environ["CRASH_ARMED"]
+    ):
+        return
+    if generator.random() < float(os.environ["CRASH_PROBABILITY"]):
+        with open(os.environ["CRASH_LOG"], "a") as log:
+            log.write(name + "\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wrapped(call: Callable[..., Any], before: str, after: str) -> Callable[..., Any]:
+    """The same call with a kill point on either side."""
+    generator = draw()
+
+    if not is_async(call):
+
+        @functools.wraps(call)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            pass_point(before, generator)
+            result = call(*args, **kwargs)
+            pass_point(after, generator)
+            return result
+
+        return plain
+
+    @functools.wraps(call)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        pass_point(before, generator)
+        result = await call(*args, **kwargs)
+        pass_point(after, generator)
+        return result
+
+    return awaited
+
+
+def is_async(call: Callable[..., Any]) -> bool:
+    return bool(call.__code__.co_flags & 0x80)  # inspect.CO_COROUTINE, without importing inspect
+
+
+def send_blindly(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """The negative control: what has an unknown outcome is sent again instead of asked for."""
+
+    @functools.wraps(call)
+    async def blind(*args: Any, **kwargs: Any) -> Any:
+        import dataclasses  # noqa: PLC0415  # only in the control's worker
+
+        return [
+            dataclasses.replace(send, action="place")
+            if send.action == "query" and send.kind == "order.place.v1"
+            else send
+            for send in await call(*args, **kwargs)
+        ]
+
+    return blind
+
+
+def instrument(module: ModuleType) -> None:
+    for path, before, after in POINTS[module.__name__]:
+        *owners, name = path.split(".")
+        owner: Any = module
+        for part in owners:
+            owner = getattr(owner, part)
+        call = getattr(owner, name)
+        if module.__name__ == BLIND and name == "begin_sends" and os.environ.get("CRASH_BLIND"):
+            call = send_blindly(call)
+        setattr(owner, name, wrapped(call, before, after))
+
+
+class Loader(importlib.abc.Loader):
+    """Runs the module's own loader, then puts the kill points in."""
+
+    def __init__(self, loader: importlib.abc.Loader) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        instrument(module)
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds the modules that have points, by the finders that would have found them anyway."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name not in POINTS:
+            return None
+        for finder in sys.meta_path:
+            if finder is self:
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = Loader(spec.loader)
+                return spec
+        return None
+
+
+if "CRASH_SEED" in os.environ:
+    sys.meta_path.insert(0, Finder())
