@@ -108,21 +108,30 @@ class Campaign:
         return run
 
     async def kill_postgres(self, generator: random.Random, run: Run) -> None:
-        """Kill one backend now and then; the whole cluster then goes through recovery."""
+        """Kill a backend or the postmaster now and then; the cluster then goes through recovery."""
         while True:
             await asyncio.sleep(generator.uniform(2, 5))
-            try:
-                database = await self.platform.database()
-                pid = await database.fetchval(
-                    "SELECT pid FROM pg_stat_activity"
-                    " WHERE usename IN ('app_write', 'app_worker') ORDER BY random() LIMIT 1"
-                )
-                await database.close()
-            except (OSError, asyncpg.PostgresError, TimeoutError):
-                continue
-            if pid is not None:
-                os.kill(pid, signal.SIGKILL)
-                run.crashes["postgres:backend"] += 1
+            victim = generator.choice(["backend", "backend", "postmaster"])
+            # A server that is down or still starting is left alone until the next round.
+            with contextlib.suppress(OSError, asyncpg.PostgresError, TimeoutError, LookupError):
+                os.kill(await self.postgres_pid(victim), signal.SIGKILL)
+                run.crashes[f"postgres:{victim}"] += 1
+
+    async def postgres_pid(self, victim: str) -> int:
+        if victim == "postmaster":
+            lock = self.platform.run_dir / "postgres" / "postmaster.pid"
+            return int(lock.read_text().splitlines()[0])
+        database = await self.platform.database()
+        try:
+            pid: int | None = await database.fetchval(
+                "SELECT pid FROM pg_stat_activity"
+                " WHERE usename IN ('app_write', 'app_worker') ORDER BY random() LIMIT 1"
+            )
+            if pid is None:
+                raise ProcessLookupError
+            return pid
+        finally:
+            await database.close()
 
     async def audit(self, run: Run, acknowledged: dict[str, str]) -> None:
         async def unsettled() -> str | int:
