@@ -32,7 +32,7 @@ dev: ## Like up; the API restarts when its code changes
 
 test: setup ## Run the tests (ARGS="backend/tests/unit -k price")
 	@PYTHON= scripts/build_zig_lmdb.sh
-	@.venv/bin/pytest -c backend/pyproject.toml --rootdir=. $(ARGS)
+	@.venv/bin/pytest -c backend/pyproject.toml --rootdir=. --numprocesses 2 --dist loadgroup $(ARGS)
 
 check: setup ## Check style, types, contracts, SQL and shell
 	@scripts/check.sh

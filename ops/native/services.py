@@ -184,5 +184,5 @@ def _state_paths(it: Installation) -> dict[str, str]:
         "XDG_CONFIG_HOME": str(it.run_dir / "caddy"),
         "PYTHONUNBUFFERED": "1",
         # Of the caller's Python settings only this one reaches the services, and by this name.
-        "PYTHONPATH": it.environ.get("SERVICES_PYTHONPATH", ""),
+        **({"PYTHONPATH": extra} if (extra := it.environ.get("SERVICES_PYTHONPATH")) else {}),
     }
