@@ -351,14 +351,14 @@ fn remove_folder(folder: [*:0]const u8) void {
 }
 
 test "a file that is no LMDB file, or a part of one, is refused" {
-    const check = bridge.check;
+    const metas = bridge.metas;
     const zeros: [8192]u8 = @splat(0);
-    try testing.expectError(error.NotOurs, check.read_metas(&zeros));
+    try testing.expectError(error.NotOurs, metas.read_metas(&zeros));
     for ([_]usize{ 0, 1, 151 }) |size| {
-        try testing.expectError(error.Corrupt, check.read_metas(zeros[0..size]));
+        try testing.expectError(error.Corrupt, metas.read_metas(zeros[0..size]));
     }
     var random_state = std.Random.DefaultPrng.init(1);
     var noise: [8192]u8 = undefined;
     random_state.random().bytes(&noise);
-    try testing.expect(std.meta.isError(check.read_metas(&noise)));
+    try testing.expect(std.meta.isError(metas.read_metas(&noise)));
 }
