@@ -12,12 +12,14 @@ from decimal import Decimal
 from typing import Any
 
 import asyncpg
+import pytest
 from fixtures_postgres import Database as FreshDatabase
 
 from app.core.settings import Settings, load_settings
 from app.services import sp
 from app.services.broker import Broker, Outcome, OutcomeKind, Send
 from app.services.db import Database, create_engine
+from app.services.sp_rows import NewOrder
 from worker.bridges import Bridges
 from worker.metrics import Metrics
 from worker.service import Service
@@ -119,7 +121,7 @@ class Desk:
 
     async def place(self, account_id: int, name: str | None = None) -> str:
         """Place a limit order and give its client order id."""
-        order = sp.NewOrder(
+        order = NewOrder(
             client_order_id=name or uuid.uuid4().hex,
             account_id=account_id,
             symbol="AAPL",
@@ -360,3 +362,24 @@ async def running_worker(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await database.close()
+
+
+@pytest.fixture
+async def desk(database: FreshDatabase) -> Desk:
+    """A desk of three accounts."""
+    desk = Desk(database)
+    await desk.open(accounts=3)
+    return desk
+
+
+@pytest.fixture
+async def venue(desk: Desk) -> Venue:
+    """A venue whose bridges are all heard."""
+    venue = Venue(desk)
+    await venue.heartbeats()
+    return venue
+
+
+def first(desk: Desk) -> int:
+    """Choose the account with the lowest number."""
+    return min(desk.accounts)

@@ -270,6 +270,21 @@ class Housekeeper:
         return False
 
 
+class EquitySampler:
+    """Keeps what the accounts are worth, once for all workers: the points of the equity curve."""
+
+    def __init__(self, database: Database, lanes: Lanes) -> None:
+        self._database = database
+        self._lanes = lanes
+
+    async def step(self) -> bool:
+        """Take one sample of every account."""
+        if leads(self._lanes):
+            async with self._database.transaction() as connection:
+                await outbox.sample_equity(connection)
+        return False
+
+
 def leads(lanes: Lanes) -> bool:
     """Say whether this worker does what only one should do: it owns the first shard."""
     return lanes.may_send and 0 in lanes.shards

@@ -26,6 +26,7 @@ from .reconcilers import (
     Acknowledger,
     AuditWatch,
     BridgeWatch,
+    EquitySampler,
     Housekeeper,
     InflightQuery,
     OutboxWatch,
@@ -44,6 +45,7 @@ INFLIGHT_EVERY_S = 1.0
 OUTBOX_EVERY_S = 5.0
 AUDIT_EVERY_S = 60.0
 HOUSE_EVERY_S = 60.0
+EQUITY_EVERY_S = 10.0
 
 # A vanished host must not hold its advisory locks until TCP's own patience of hours is over.
 LANE_SESSION = {
@@ -242,6 +244,7 @@ class Service:
             Loop("outbox", OutboxWatch(database, lanes, metrics).step, OUTBOX_EVERY_S),
             Loop("audit", AuditWatch(database, lanes, metrics, self._sample).step, AUDIT_EVERY_S),
             Loop("house", Housekeeper(database, lanes).step, HOUSE_EVERY_S),
+            Loop("equity", EquitySampler(database, lanes).step, EQUITY_EVERY_S),
         ]
 
 

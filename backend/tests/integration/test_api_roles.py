@@ -1,5 +1,9 @@
 """Who may do what over HTTP: role, membership, and a session that lives."""
 
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
 from api_world import MakePerson, Person, World, code, new_id, order
 
 PLACING = [
@@ -155,18 +159,59 @@ async def test_a_refreshed_token_is_taken_into_use_by_the_session_and_not_by_the
 async def test_our_own_processes_ask_after_sessions_with_their_token(
     world: World, trader: Person
 ) -> None:
-    handle = (await trader.client.get("/api/session")).json()["session_handle"]
+    session = (await trader.client.get("/api/session")).json()
+    key = {"handle": session["session_handle"], "user_id": session["user_id"]}
+    unknown = {"handle": "unknown", "user_id": str(uuid4())}
     client = world.client()
-    path, body = "/api/internal/sessions/check", {"handles": [handle, "unknown"]}
+    path, body = "/api/internal/sessions/check", {"sessions": [key, unknown, key]}
     for token in ("", "Bearer", "Bearer wrong", f"Basic {world.secret('worker_token')}"):
         refused = await client.post(path, json=body, headers={"Authorization": token})
         assert (refused.status_code, code(refused)) == (401, "service_token_invalid")
     bearer = {"Authorization": f"Bearer {world.secret('worker_token')}"}
-    alive = (await client.post(path, json=body, headers=bearer)).json()["sessions"]
-    assert {"session_handle": handle, "revoked": False} in alive
+
+    async def ours() -> tuple[bool, str | None]:
+        answer = await client.post(path, json=body, headers=bearer)
+        states = {state["handle"]: state for state in answer.json()["sessions"]}
+        assert len(answer.json()["sessions"]) == 2
+        assert states["unknown"] == {**unknown, "active": False, "role": None}
+        state = states[key["handle"]]
+        assert state["user_id"] == key["user_id"]
+        return state["active"], state["role"]
+
+    async def change(role: str, *, disabled: bool) -> None:
+        upsert = "SELECT app.sp_user_upsert('system:test', $1, $2, $3, $4)"
+        await world.migrate.execute(upsert, trader.user_id, trader.email, role, disabled)
+
+    # Each change is seen by the very next question.
+    assert await ours() == (True, "trader")
+    await change("viewer", disabled=False)
+    assert await ours() == (True, "viewer")
+    await change("viewer", disabled=True)
+    assert await ours() == (False, None)
+    await change("trader", disabled=False)
+    assert await ours() == (True, "trader")
     connection = await world.database.connect("app_write")
     await connection.execute(
-        "SELECT app.sp_session_revoked('system:test', $1, $2)", trader.user_id, handle
+        "SELECT app.sp_session_revoked('system:test', $1, $2)", trader.user_id, key["handle"]
     )
-    after = (await client.post(path, json=body, headers=bearer)).json()["sessions"]
-    assert {"session_handle": handle, "revoked": True} in after
+    assert await ours() == (False, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"handles": ["a"]},
+        {"sessions": [{"handle": "a"}]},
+        {"sessions": [{"handle": "a b", "user_id": "00000000-0000-4000-8000-000000000000"}]},
+        {"sessions": [{"handle": "a", "user_id": "somebody"}]},
+        {"sessions": [{"handle": "a", "user_id": 1}]},
+        {"sessions": [{"handle": "a", "user_id": str(UUID(int=0))}] * 1001},
+    ],
+)
+async def test_a_question_about_sessions_that_makes_no_sense_is_422(
+    world: World, body: dict[str, Any]
+) -> None:
+    bearer = {"Authorization": f"Bearer {world.secret('worker_token')}"}
+    answer = await world.client().post("/api/internal/sessions/check", json=body, headers=bearer)
+    assert (answer.status_code, code(answer)) == (422, "validation_failed")

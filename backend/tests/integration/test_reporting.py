@@ -16,7 +16,9 @@ VIEWS_OF_ACCOUNTS = (
     "executions",
     "order_events",
     "cash",
+    "cash_movements",
     "equity",
+    "account_summary",
     "equity_history",
 )
 VIEWS_OF_THE_MARKET = ("instruments", "bars", "quotes")

@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from fixtures_postgres import Database as FreshDatabase
 from worker_process import BACKEND, WebhookFace, WorkerProcess
-from worker_world import Desk, eventually
+from worker_world import Desk, desk, eventually
+
+__all__ = ["desk"]
 
 
 class Paper:
@@ -77,13 +78,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-async def desk(database: FreshDatabase) -> Desk:
-    desk = Desk(database)
-    await desk.open(accounts=3)
-    return desk
 
 
 @pytest.fixture

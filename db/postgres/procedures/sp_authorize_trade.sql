@@ -2,7 +2,7 @@
 -- Passes traders and admins who are members of the account with the right to trade. An account
 -- without this member does not exist for the caller.
 -- SQLSTATE IN401 as sp_authorize; IN403 role_not_allowed, not_allowed_to_trade; IN404
--- account_not_found; IN422 account_id_invalid. Internal: sp_place_order.
+-- account_not_found; IN422 account_id_invalid. Internal: sp_place_order, sp_preview_order.
 -- Test: test_sp_place_order.py
 
 CREATE OR REPLACE FUNCTION app.sp_authorize_trade(

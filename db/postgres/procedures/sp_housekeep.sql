@@ -1,6 +1,7 @@
 -- sp_housekeep(quotes kept, events kept, sessions kept) -> partitions dropped
 -- Makes the partitions of the coming days and drops what is older than asked: sampled quotes, done
--- events, and revoked sessions that no token can name any more. Meant for a daily timer.
+-- events, and revoked sessions that no token can name any more; thins out old samples of equity.
+-- Meant for a daily timer.
 -- IN422 keep_invalid below one day. Callers: app_worker, app_migrate.
 
 CREATE OR REPLACE FUNCTION app.sp_housekeep(
@@ -13,6 +14,7 @@ AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_day interval := interval '1 day';
+    v_bucket interval := interval '5 min';
     v_dropped integer := 0;
 BEGIN
     IF least(p_quotes_keep, p_events_keep, p_sessions_keep) < v_day
@@ -29,6 +31,18 @@ BEGIN
     );
     v_dropped := market.drop_before('market.quotes', 'quote_at', v_now - p_quotes_keep)
         + market.drop_before('app.events_done', 'done_at', v_now - p_events_keep);
+    -- Of equity older than a week, the last sample of each five minutes stays. Daily, so a few days
+    -- back are enough.
+    DELETE FROM market.equity AS e
+    WHERE e.equity_at < v_now - 7 * v_day
+      AND e.equity_at > v_now - 14 * v_day
+      AND EXISTS (
+          SELECT FROM market.equity AS k
+          WHERE k.account_id = e.account_id
+            AND k.currency = e.currency
+            AND k.equity_at > e.equity_at
+            AND k.equity_at < date_bin(v_bucket, e.equity_at, '2000-01-01 00:00+00') + v_bucket
+      );
     DELETE FROM security.revoked_sessions WHERE revoked_at < v_now - p_sessions_keep;
     RETURN v_dropped;
 END

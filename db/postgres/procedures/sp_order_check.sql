@@ -1,7 +1,7 @@
 -- sp_order_check(request id, client order id, side, type, quantity, limit, stop, tif,
 --                expiry) -> nothing
 -- Refuses what no order may look like, before anything is looked up: IN422 with the code of the
--- first bad field. Internal: sp_place_order. Test: test_sp_place_order.py
+-- first bad field. Internal: sp_place_order, sp_preview_order. Test: test_sp_place_order.py
 
 CREATE OR REPLACE FUNCTION app.sp_order_check(
     p_request_id text,

@@ -1,6 +1,6 @@
 -- sp_order_instrument(symbol, account, strategy, expiry) -> instrument
 -- Looks up what a new order refers to. SQLSTATE IN422 instrument_not_found, expires_at_invalid;
--- IN404 strategy_not_found. Internal: sp_place_order. Test: test_sp_place_order.py
+-- IN404 strategy_not_found. Internal: sp_place_order, sp_preview_order. Test: test_sp_place_order
 
 CREATE OR REPLACE FUNCTION app.sp_order_instrument(
     p_symbol text, p_account_id bigint, p_strategy_id bigint, p_expires_at timestamptz

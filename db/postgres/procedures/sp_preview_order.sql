@@ -52,18 +52,19 @@ BEGIN
         'preview', 'preview', p_side, p_order_type, p_quantity, p_limit_price, p_stop_price,
         p_time_in_force, p_expires_at
     );
-    v_order.account_id := p_account_id;
-    v_order.strategy_id := p_strategy_id;
-    v_order.instrument_id := app.sp_order_instrument(
-        p_symbol, p_account_id, p_strategy_id, p_expires_at
-    );
-    v_order.side := p_side;
-    v_order.order_type := p_order_type;
-    v_order.time_in_force := p_time_in_force;
-    v_order.expires_at := p_expires_at;
-    v_order.quantity := trim_scale(p_quantity);
-    v_order.limit_price := trim_scale(p_limit_price);
-    v_order.stop_price := trim_scale(p_stop_price);
+    v_order := jsonb_populate_record(NULL::app.orders, jsonb_build_object(
+        'account_id', p_account_id,
+        'strategy_id', p_strategy_id,
+        'instrument_id',
+        app.sp_order_instrument(p_symbol, p_account_id, p_strategy_id, p_expires_at),
+        'side', p_side,
+        'order_type', p_order_type,
+        'time_in_force', p_time_in_force,
+        'expires_at', p_expires_at,
+        'quantity', trim_scale(p_quantity),
+        'limit_price', trim_scale(p_limit_price),
+        'stop_price', trim_scale(p_stop_price)
+    ));
 
     RETURN QUERY
     SELECT
@@ -73,7 +74,7 @@ BEGIN
         n.notional,
         f.fee,
         p.price,
-        greatest(extract(EPOCH FROM clock_timestamp() - p.received_at), 0)::double precision,
+        extract(EPOCH FROM clock_timestamp() - p.received_at)::double precision,
         h.quantity,
         h.quantity + v_sign * v_order.quantity,
         c.amount,

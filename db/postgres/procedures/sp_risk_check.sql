@@ -1,9 +1,9 @@
 -- sp_risk_check(order row) -> (reason_code, quantity_max)
 -- The first risk rule the order breaks now, or null. Fails closed: no limits, no price or an old
 -- price deny. quantity_max is the largest size that would have passed, when size or notional was
--- too large. Writes nothing; the caller holds the stream lock of the account.
--- Called by sp_place_order and, right before the wire, by sp_begin_send.
--- Test: test_sp_place_order.py, test_sp_sends.py
+-- too large. Writes nothing; a caller that acts on the answer holds the stream lock of the account.
+-- Called by sp_place_order, sp_preview_order and, right before the wire, by sp_begin_send.
+-- Test: test_sp_place_order.py, test_sp_preview_order.py, test_sp_sends.py
 
 CREATE OR REPLACE FUNCTION app.sp_risk_check(
     p_order app.orders, OUT reason_code text, OUT quantity_max numeric

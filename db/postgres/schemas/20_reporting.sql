@@ -12,7 +12,9 @@
 --   executions       every fill
 --   order_events     what happened to an order, in order
 --   cash             per account and currency
+--   cash_movements   money paid in or out
 --   equity           what an account is worth now
+--   account_summary  the same with exposure, open orders, and the profit and loss of the day
 --   equity_history   what it was worth
 --   bars, quotes     prices for charts
 
@@ -22,9 +24,16 @@ DECLARE
         SELECT string_agg(oid::regclass::text, ', ') FROM pg_catalog.pg_class
         WHERE relnamespace = 'reporting'::regnamespace AND relkind = 'v'
     );
+    v_functions text := (
+        SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_catalog.pg_proc
+        WHERE pronamespace = 'reporting'::regnamespace
+    );
 BEGIN
     IF v_views IS NOT NULL THEN
         EXECUTE 'DROP VIEW ' || v_views || ' CASCADE';
+    END IF;
+    IF v_functions IS NOT NULL THEN
+        EXECUTE 'DROP FUNCTION ' || v_functions;
     END IF;
 END
 $$;
@@ -76,22 +85,51 @@ SELECT
 FROM app.instruments AS i
 LEFT JOIN market.last_prices AS p ON p.instrument_id = i.instrument_id;
 
--- A flat position stays in the list for what it realized. Cost is signed, as quantity is.
+-- A flat position stays in the list for what it realized. Cost is signed, as quantity is. What is
+-- read of the quotes stands in the select list, so that a query that does not name it pays nothing.
 CREATE VIEW reporting.positions WITH (security_invoker = TRUE) AS
 SELECT
     p.account_id,
     i.symbol,
     i.name,
     i.currency,
+    i.tick_size,
     p.quantity,
     CASE WHEN p.quantity <> 0 THEN p.cost / p.quantity END AS average_cost,
     p.cost,
     l.price AS last_price,
     l.received_at AS price_received_at,
+    -- Since the last price before the UTC day began, or the first of the day.
+    l.price / coalesce(
+        (
+            SELECT q.price FROM market.quotes AS q
+            WHERE q.instrument_id = p.instrument_id
+                AND q.quote_at < date_trunc('day', now(), 'UTC')
+                AND q.quote_at > date_trunc('day', now(), 'UTC') - interval '7 days'
+            ORDER BY q.quote_at DESC
+            LIMIT 1
+        ),
+        (
+            SELECT q.price FROM market.quotes AS q
+            WHERE q.instrument_id = p.instrument_id
+                AND q.quote_at >= date_trunc('day', now(), 'UTC')
+            ORDER BY q.quote_at
+            LIMIT 1
+        )
+    ) - 1 AS day_change,
     p.quantity * l.price AS market_value,
     p.quantity * l.price - p.cost AS unrealized_pnl,
     p.realized_pnl,
     p.fees,
+    -- Of an open position, the last price of each of the last 60 minutes.
+    ARRAY(
+        SELECT DISTINCT ON (date_trunc('minute', q.quote_at)) q.price
+        FROM market.quotes AS q
+        WHERE q.instrument_id = p.instrument_id
+            AND p.quantity <> 0
+            AND q.quote_at >= date_trunc('minute', now()) - interval '59 min'
+        ORDER BY date_trunc('minute', q.quote_at), q.quote_at DESC
+    ) AS recent_prices,
     p.updated_at
 FROM app.positions AS p
 JOIN app.instruments AS i ON i.instrument_id = p.instrument_id
@@ -105,6 +143,7 @@ SELECT
     o.strategy_id,
     i.symbol,
     i.currency,
+    i.tick_size,
     o.side,
     o.order_type,
     o.time_in_force,
@@ -135,6 +174,7 @@ SELECT
     e.order_id,
     e.account_id,
     i.symbol,
+    i.tick_size,
     e.side,
     e.quantity,
     e.price,
@@ -166,6 +206,10 @@ JOIN app.orders AS o ON o.order_id = v.order_id;
 
 CREATE VIEW reporting.cash WITH (security_invoker = TRUE) AS
 SELECT c.account_id, c.currency, c.amount FROM app.cash_balances AS c;
+
+CREATE VIEW reporting.cash_movements WITH (security_invoker = TRUE) AS
+SELECT m.account_id, m.currency, m.amount, m.kind, m.created_at
+FROM app.cash_movements AS m;
 
 -- Only what is in the account's own currency is added up. `unpriced` counts the open positions that
 -- have no last price and therefore no value here.
@@ -202,6 +246,77 @@ SELECT
     e.account_id, e.equity_at, e.currency, e.cash, e.market_value,
     e.cash + e.market_value AS equity
 FROM market.equity AS e;
+
+-- The day began at 0:00 UTC. What the account was worth then is the last sample before, nothing for
+-- an account that was opened since, else the first sample since; what was paid in or out after that
+-- is taken off. Without a sample, or with a position that has no price, day_pnl is null.
+-- limit_use is the share of the largest order value that the largest open order takes.
+CREATE VIEW reporting.account_summary WITH (security_invoker = TRUE) AS
+SELECT
+    e.account_id,
+    e.currency,
+    e.cash,
+    e.market_value,
+    e.equity,
+    e.unrealized_pnl,
+    e.realized_pnl,
+    e.fees,
+    (
+        SELECT coalesce(sum(abs(v.market_value)), 0)
+        FROM reporting.positions AS v
+        WHERE v.account_id = e.account_id AND v.currency = e.currency
+    ) AS gross_exposure,
+    CASE WHEN e.unpriced = 0 THEN e.equity - base.equity - (
+        SELECT coalesce(sum(m.amount), 0)
+        FROM app.cash_movements AS m
+        WHERE m.account_id = e.account_id
+            AND m.currency = e.currency
+            AND m.created_at > base.equity_at
+    ) END AS day_pnl,
+    o.open_orders,
+    o.notional_max / a.order_notional_max AS limit_use,
+    e.unpriced,
+    e.price_received_at
+FROM reporting.equity AS e
+JOIN reporting.accounts AS a ON a.account_id = e.account_id
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) AS open_orders,
+        max((w.quantity - w.cum_quantity) * coalesce(w.limit_price, l.price)) AS notional_max
+    FROM app.orders AS w
+    LEFT JOIN market.last_prices AS l ON l.instrument_id = w.instrument_id
+    WHERE w.account_id = e.account_id
+        AND w.status NOT IN ('denied', 'filled', 'canceled', 'rejected', 'expired')
+) AS o
+LEFT JOIN LATERAL (
+    SELECT b.equity_at, b.equity
+    FROM (
+        (
+            SELECT 1 AS choice, h.equity_at, h.equity
+            FROM reporting.equity_history AS h
+            WHERE h.account_id = e.account_id
+                AND h.currency = e.currency
+                AND h.equity_at < date_trunc('day', now(), 'UTC')
+            ORDER BY h.equity_at DESC
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT 2, '-infinity', 0
+        WHERE a.created_at >= date_trunc('day', now(), 'UTC')
+        UNION ALL
+        (
+            SELECT 3, h.equity_at, h.equity
+            FROM reporting.equity_history AS h
+            WHERE h.account_id = e.account_id
+                AND h.currency = e.currency
+                AND h.equity_at >= date_trunc('day', now(), 'UTC')
+            ORDER BY h.equity_at
+            LIMIT 1
+        )
+    ) AS b
+    ORDER BY b.choice
+    LIMIT 1
+) AS base ON TRUE;
 
 CREATE VIEW reporting.bars WITH (security_invoker = TRUE) AS
 SELECT

@@ -1,7 +1,7 @@
 -- Who may do what, named one by one; what is not named here is not allowed.
 -- Laid anew, as app_owner, after every upgrade that changed something.
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA app, market, security
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA app, market, security, reporting
 FROM PUBLIC, app_migrate, app_write, app_worker, app_read;
 REVOKE ALL ON ALL TABLES IN SCHEMA app, market, security, reporting
 FROM PUBLIC, app_migrate, app_write, app_worker, app_read;
@@ -12,6 +12,7 @@ GRANT USAGE ON SCHEMA reporting TO app_read;
 -- The API.
 GRANT EXECUTE ON FUNCTION
     app.sp_place_order,
+    app.sp_preview_order,
     app.sp_cancel_order,
     app.sp_order_status,
     app.sp_trading_state_set,
@@ -38,6 +39,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_outbox_age,
     app.sp_bridges,
     app.sp_audit_verify,
+    app.sp_equity_sample,
     app.sp_housekeep,
     app.sp_schema_revision
 TO app_worker;
@@ -68,10 +70,19 @@ GRANT SELECT ON
     reporting.executions,
     reporting.order_events,
     reporting.cash,
+    reporting.cash_movements,
     reporting.equity,
+    reporting.account_summary,
     reporting.equity_history,
     reporting.bars,
     reporting.quotes
+TO app_read;
+GRANT EXECUTE ON FUNCTION
+    reporting.equity_curve,
+    reporting.daily_pnl,
+    reporting.bars_between,
+    reporting.order_timeline,
+    reporting.health
 TO app_read;
 
 -- Called by the policies and views, in the reader's name.
@@ -111,6 +122,8 @@ GRANT SELECT (
 ) ON app.order_events TO app_read;
 GRANT SELECT (account_id, currency, amount)
 ON app.cash_balances TO app_read;
+GRANT SELECT (account_id, currency, amount, kind, created_at)
+ON app.cash_movements TO app_read;
 GRANT SELECT (account_id, equity_at, currency, cash, market_value)
 ON market.equity TO app_read;
 GRANT SELECT (

@@ -48,7 +48,7 @@ DECLARE
 BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'app.accounts', 'app.orders', 'app.executions', 'app.positions', 'app.cash_balances',
-        'app.risk_limits', 'market.equity'
+        'app.cash_movements', 'app.risk_limits', 'market.equity'
     ] LOOP
         EXECUTE format('DROP POLICY IF EXISTS token_accounts ON %s', v_table);
         EXECUTE format(

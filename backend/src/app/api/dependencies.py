@@ -11,7 +11,7 @@ from app.core.errors import IdempotencyKeyInvalid
 from app.core.security import Actor
 from app.services.db import Database
 from app.services.hot_quotes import HotQuotes
-from app.services.sp import SessionUser
+from app.services.sp_rows import SessionUser
 
 IDEMPOTENCY_KEY = re.compile(r'(?P<quote>"?)(?P<key>[A-Za-z0-9_-]{1,36})(?P=quote)')
 

@@ -1,6 +1,7 @@
 """What every request passes first: an id, a limit on its body, an answer whatever happens."""
 
 import asyncio
+import contextlib
 import re
 from time import perf_counter
 from uuid import uuid4
@@ -9,7 +10,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.errors import AppError, BodyTooLarge, RequestTimeout
+from app.core.errors import AppError, BodyIncomplete, BodyTooLarge, RequestTimeout
 from app.core.logging import get_logger
 from app.core.problems import problem_response
 
@@ -113,15 +114,24 @@ class BodyLimit:
             return
         bulk = scope["path"].startswith(BULK_PREFIX)
         limit = BULK_BYTES_MAX if bulk else BODY_BYTES_MAX
+        timeout_s = BULK_TIMEOUT_S if bulk else BODY_TIMEOUT_S
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > limit:
+            await _let_it_be_sent(receive, 2 * limit, timeout_s)
             answer = problem_response(BodyTooLarge(), scope["path"])
             # The rest of the body is not read, so the connection cannot serve another request.
             answer.headers["Connection"] = "close"
             await answer(scope, receive, send)
             return
-        limited = _limited(receive, limit, BULK_TIMEOUT_S if bulk else BODY_TIMEOUT_S)
-        await self.app(scope, limited, send)
+        await self.app(scope, _limited(receive, limit, timeout_s), send)
+
+
+async def _let_it_be_sent(receive: Receive, limit: int, timeout_s: float) -> None:
+    """Drop what is on its way: who still sends when we hang up sees a reset, not the answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            while limit > 0 and (message := await receive()).get("more_body", False):
+                limit -= len(message.get("body", b""))
 
 
 def _limited(receive: Receive, limit: int, timeout_s: float) -> Receive:
@@ -139,6 +149,8 @@ def _limited(receive: Receive, limit: int, timeout_s: float) -> Receive:
                 message = await receive()
         except TimeoutError as error:
             raise RequestTimeout() from error
+        if message["type"] == "http.disconnect":
+            raise BodyIncomplete()
         taken += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if taken > limit:

@@ -18,6 +18,10 @@ CREATE TABLE audit.audit_log (
     PRIMARY KEY (stream_id, seq)
 );
 
+-- The links that tell the way of one order.
+CREATE INDEX audit_log_order_idx ON audit.audit_log (stream_id, (detail ->> 'order_id'))
+WHERE detail ? 'order_id';
+
 CREATE FUNCTION audit.refuse_change() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

@@ -13,7 +13,7 @@ from fastapi import Request
 from app.core.errors import RoleNotAllowed, SessionRevoked
 from app.core.security import Actor, current_actor
 from app.services.sessions import Sessions
-from app.services.sp import SessionUser
+from app.services.sp_rows import SessionUser
 
 
 class Role(StrEnum):

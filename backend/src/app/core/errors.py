@@ -78,6 +78,13 @@ class JsonMalformed(BadRequest):
     remedy = "Send one JSON object in UTF-8."
 
 
+class BodyIncomplete(BadRequest):
+    """The client left before its body had arrived."""
+
+    code = "body_incomplete"
+    remedy = "Repeat the request with the whole body."
+
+
 class IdempotencyKeyMissing(BadRequest):
     """The Idempotency-Key header is missing."""
 

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +22,7 @@ NUMBER_PATTERN = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,8})?$"
 ID_PATTERN = r"^[1-9][0-9]{0,17}$"
 CLIENT_ORDER_ID_PATTERN = r"^[A-Za-z0-9_-]{1,36}$"
 SYMBOL_PATTERN = r"^[A-Z][A-Z0-9.]{0,15}$"
+USER_ID_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 PRICE_STEP = Decimal("0.00000001")
@@ -28,6 +30,7 @@ WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 NUMBER = re.compile(NUMBER_PATTERN, re.ASCII)
 ID = re.compile(ID_PATTERN, re.ASCII)
+USER_ID = re.compile(USER_ID_PATTERN)
 TIME = re.compile(TIME_PATTERN, re.ASCII)
 
 
@@ -51,6 +54,12 @@ def _identifier(value: object) -> int:
     return int(value)
 
 
+def _user_id(value: object) -> UUID:
+    if not isinstance(value, str) or not USER_ID.fullmatch(value):
+        raise PydanticCustomError("user_id_pattern", "Send the id as it was given to you")
+    return UUID(value)
+
+
 def _moment(value: object) -> datetime:
     if not isinstance(value, str) or not TIME.fullmatch(value):
         raise PydanticCustomError("time_pattern", "Send ISO 8601 with seconds and an offset or Z")
@@ -67,8 +76,8 @@ def _checked_moment(value: str) -> str:
 
 def number_text(value: Decimal) -> str:
     """Write a number for the wire: at most 8 decimals, half-even, no exponent, no idle zeros."""
-    text = format(value.quantize(PRICE_STEP, context=WIDE), "f")
-    return text.rstrip("0").rstrip(".")
+    text = format(value.quantize(PRICE_STEP, context=WIDE), "f").rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def moment_text(value: datetime) -> str:
@@ -82,6 +91,11 @@ def _schema(pattern: str, example: str) -> WithJsonSchema:
 
 PositiveNumber = Annotated[Decimal, BeforeValidator(_number), _schema(NUMBER_PATTERN, "10")]
 Identifier = Annotated[int, BeforeValidator(_identifier), _schema(ID_PATTERN, "1")]
+UserId = Annotated[
+    UUID,
+    BeforeValidator(_user_id),
+    _schema(USER_ID_PATTERN, "00000000-0000-4000-8000-000000000000"),
+]
 Moment = Annotated[
     datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
@@ -147,6 +161,36 @@ class Order(Outbound):
     )
 
 
+class LimitUse(Outbound):
+    """How much of a limit the order would use; of the price collar, both are fractions."""
+
+    name: Literal["order_quantity", "order_notional", "price_collar"]
+    used: str
+    limit: str
+
+
+class Preview(Outbound):
+    """What an order would do if it were placed now, and filled in full."""
+
+    would: Literal["accept", "deny"]
+    reason_code: str | None
+    quantity_max: str | None
+    account_id: str
+    symbol: str
+    currency: str
+    notional: str | None
+    estimated_fee: str | None
+    fee_is_estimate: Literal[True] = True
+    mark_price: str | None
+    mark_age_s: float | None
+    position_before: str
+    position_after: str
+    cash_before: str
+    cash_after: str | None
+    limits: list[LimitUse]
+    warnings: list[str]
+
+
 class TradingState(Inbound):
     """Where trading changes, and why. The global scope has the id 0 or none."""
 
@@ -191,26 +235,39 @@ class QuotesRecorded(Outbound):
     recorded: int
 
 
-class Handles(Inbound):
+class SessionKey(Inbound):
+    """A session as the gate saw it: its handle, and whose it is."""
+
+    handle: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+    user_id: UserId
+
+
+class SessionKeys(Inbound):
     """Sessions to ask after."""
 
-    handles: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]],
-        Field(max_length=1000),
-    ]
+    sessions: Annotated[list[SessionKey], Field(max_length=1000)]
 
 
 class SessionState(Outbound):
-    """Whether a session was revoked."""
+    """Whether a session lives, and the role of its user now."""
 
-    session_handle: str
-    revoked: bool
+    handle: str
+    user_id: str
+    active: bool
+    role: str | None
 
 
 class SessionStates(Outbound):
-    """One state a handle."""
+    """One state a session."""
 
     sessions: list[SessionState]
+
+
+class ReadToken(Outbound):
+    """Proves to the database who reads, for a few minutes."""
+
+    token: str
+    expires_at: str
 
 
 class Session(Outbound):

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     Integer,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -219,7 +220,15 @@ class AuditEntry(Base):
     """One link of a stream's chain."""
 
     __tablename__ = "audit_log"
-    __table_args__ = {"schema": "audit"}  # noqa: RUF012
+    __table_args__ = (
+        Index(
+            "audit_log_order_idx",
+            "stream_id",
+            text("(detail ->> 'order_id')"),
+            postgresql_where=text("detail ? 'order_id'"),
+        ),
+        {"schema": "audit"},
+    )
     stream_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     epoch_us: Mapped[int]

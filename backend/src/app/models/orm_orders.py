@@ -229,7 +229,7 @@ class DoneEvent(_ArchivedEvent, Base):
     """What was owed and is done; partitioned by time, so the key exists here alone."""
 
     __tablename__ = "events_done"
-    __table_args__ = {"schema": "app"}  # noqa: RUF012
+    __table_args__ = (Index("events_done_order_idx", "order_id"), {"schema": "app"})
 
 
 class DeadEvent(_ArchivedEvent, Base):

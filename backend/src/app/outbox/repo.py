@@ -193,3 +193,8 @@ async def housekeep(
         "SELECT app.sp_housekeep($1, $2, $3)", quotes, events, sessions
     )
     return int(dropped)
+
+
+async def sample_equity(connection: asyncpg.Connection) -> int:
+    """Keep what every account is worth now; says how many accounts."""
+    return int(await connection.fetchval("SELECT app.sp_equity_sample()"))

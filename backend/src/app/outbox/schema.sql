@@ -49,6 +49,8 @@ CREATE TABLE app.events_done (
     done_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) PARTITION BY RANGE (done_at);
 
+CREATE INDEX events_done_order_idx ON app.events_done (order_id);
+
 CREATE TABLE app.events_done_default PARTITION OF app.events_done DEFAULT;
 
 CREATE TABLE app.events_dead (

@@ -4,6 +4,7 @@ from time import monotonic
 
 from app.services import sp
 from app.services.db import Database
+from app.services.sp_rows import Caller, SessionUser
 
 FRESH_S = 2.0
 REMEMBERED_MAX = 10_000
@@ -17,9 +18,9 @@ class Sessions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[tuple[str, str], tuple[float, sp.SessionUser | None]] = {}
+        self._known: dict[tuple[str, str], tuple[float, SessionUser | None]] = {}
 
-    async def user_of(self, caller: sp.Caller) -> sp.SessionUser | None:
+    async def user_of(self, caller: Caller) -> SessionUser | None:
         """Return the user, or None when the session was revoked or the user disabled."""
         key = (str(caller.user_id), caller.session_handle)
         checked_at, user = self._known.get(key, (0.0, None))
@@ -31,7 +32,7 @@ class Sessions:
         self._remember(key, now, user)
         return user
 
-    def _remember(self, key: tuple[str, str], now: float, user: sp.SessionUser | None) -> None:
+    def _remember(self, key: tuple[str, str], now: float, user: SessionUser | None) -> None:
         if len(self._known) >= REMEMBERED_MAX:
             self._known = {k: v for k, v in self._known.items() if now - v[0] < FRESH_S}
         if len(self._known) < REMEMBERED_MAX:

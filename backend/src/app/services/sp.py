@@ -7,16 +7,24 @@ machine code in DETAIL, and `REFUSALS` is the one table that makes problems of i
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, Protocol
+from dataclasses import fields
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from app.core import errors
 from app.core.errors import AppError
+from app.services.sp_rows import (
+    Caller,
+    LastPrice,
+    LiveSession,
+    NewOrder,
+    OrderPreview,
+    OrderResult,
+    SessionKey,
+    SessionUser,
+)
 
 REFUSALS: dict[str, type[AppError]] = {
     error.code: error
@@ -51,75 +59,11 @@ BY_SQLSTATE: dict[str, type[AppError]] = {
 }
 
 
-class Caller(Protocol):
-    """Who calls: what the procedures check against the tables."""
-
-    @property
-    def user_id(self) -> UUID:
-        """The user's id."""
-
-    @property
-    def session_handle(self) -> str:
-        """The session's handle."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewOrder:
-    """What a client asks for, parsed."""
-
-    client_order_id: str
-    account_id: int
-    symbol: str
-    side: str
-    order_type: str
-    quantity: Decimal
-    limit_price: Decimal | None
-    stop_price: Decimal | None
-    time_in_force: str
-    expires_at: datetime | None
-    strategy_id: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderResult:
-    """The composite app.order_result."""
-
-    order_id: int
-    client_order_id: str
-    account_id: int
-    status: str
-    reason_code: str | None
-    cum_quantity: Decimal
-    average_price: Decimal | None
-    replayed: bool
-    created_at: datetime
-    updated_at: datetime
-    quantity_max: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class SessionUser:
-    """The user behind a live session, as the tables know him."""
-
-    user_id: UUID
-    email: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class LastPrice:
-    """The one mark of an instrument."""
-
-    symbol: str
-    price: Decimal
-    source: str
-    source_at: datetime
-    received_at: datetime
-
-
 # Named one by one, so that a procedure may return more to a newer release.
 ORDER_COLUMNS = ", ".join(field.name for field in fields(OrderResult))
 ORDER_FROM = f"SELECT {ORDER_COLUMNS} FROM "  # noqa: S608 - nothing in it comes from outside
+PREVIEW_COLUMNS = ", ".join(field.name for field in fields(OrderPreview))
+PREVIEW_FROM = f"SELECT {PREVIEW_COLUMNS} FROM "  # noqa: S608 - nothing in it comes from outside
 
 
 @asynccontextmanager
@@ -196,6 +140,29 @@ async def place_order(
     return OrderResult(**dict(row))
 
 
+async def preview_order(
+    connection: asyncpg.Connection, caller: Caller, order: NewOrder
+) -> OrderPreview:
+    """Ask what placing the order would do now; writes nothing."""
+    row = await _row(
+        connection,
+        PREVIEW_FROM + "app.sp_preview_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        caller.user_id,
+        caller.session_handle,
+        order.account_id,
+        order.symbol,
+        order.side,
+        order.order_type,
+        order.quantity,
+        order.limit_price,
+        order.stop_price,
+        order.time_in_force,
+        order.expires_at,
+        order.strategy_id,
+    )
+    return OrderPreview(**dict(row))
+
+
 async def cancel_order(
     connection: asyncpg.Connection, caller: Caller, request_id: str, *, key: str, order_id: int
 ) -> OrderResult:
@@ -263,14 +230,17 @@ async def session_check(connection: asyncpg.Connection, caller: Caller) -> Sessi
     return SessionUser(**dict(rows[0])) if rows else None
 
 
-async def sessions_check(connection: asyncpg.Connection, handles: Sequence[str]) -> dict[str, bool]:
-    """Say of each session handle whether it was revoked."""
+async def sessions_check(
+    connection: asyncpg.Connection, sessions: Sequence[SessionKey]
+) -> list[LiveSession]:
+    """Say of each session whether it lives, and the role of its user."""
     rows = await _rows(
         connection,
-        "SELECT session_handle, revoked FROM app.sp_sessions_check($1)",
-        list(handles),
+        "SELECT session_handle, user_id, role FROM app.sp_sessions_check($1, $2)",
+        [session.session_handle for session in sessions],
+        [session.user_id for session in sessions],
     )
-    return {row["session_handle"]: row["revoked"] for row in rows}
+    return [LiveSession(**dict(row)) for row in rows]
 
 
 async def session_revoked(

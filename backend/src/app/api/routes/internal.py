@@ -7,8 +7,9 @@ from app.api.openapi import problems
 from app.api.routing import StrictRoute
 from app.auth.service_tokens import worker_only
 from app.core import errors
-from app.models.dto import Handles, SessionState, SessionStates
+from app.models.dto import SessionKeys, SessionState, SessionStates
 from app.services import sp
+from app.services.sp_rows import SessionKey
 
 
 class InternalRoute(StrictRoute):
@@ -24,7 +25,7 @@ router = APIRouter(prefix="/api/internal", tags=["internal"], route_class=Intern
 
 @router.post(
     "/sessions/check",
-    summary="Which of these sessions were revoked?",
+    summary="Which of these sessions live?",
     responses=problems(
         errors.ServiceTokenInvalid,
         errors.JsonMalformed,
@@ -33,13 +34,19 @@ router = APIRouter(prefix="/api/internal", tags=["internal"], route_class=Intern
         errors.DatabaseUnavailable,
     ),
 )
-async def check_sessions(asked: Handles, database: DatabaseDep) -> SessionStates:
-    """One answer a handle."""
+async def check_sessions(asked: SessionKeys, database: DatabaseDep) -> SessionStates:
+    """One answer a session: asked of the tables, so it follows a change at once."""
+    keys = [SessionKey(session.handle, session.user_id) for session in asked.sessions]
     async with database.transaction() as connection:
-        revoked = await sp.sessions_check(connection, asked.handles)
+        found = await sp.sessions_check(connection, keys)
     return SessionStates(
         sessions=[
-            SessionState(session_handle=handle, revoked=revoked.get(handle, True))
-            for handle in dict.fromkeys(asked.handles)
+            SessionState(
+                handle=session.session_handle,
+                user_id=str(session.user_id),
+                active=session.role is not None,
+                role=session.role,
+            )
+            for session in found
         ]
     )

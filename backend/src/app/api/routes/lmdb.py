@@ -13,7 +13,7 @@ from app.auth.rbac import Role
 from app.core import errors
 from app.models.dto import Stored, moment_text
 from app.services.lmdb_actor import LmdbActor
-from app.services.sp import SessionUser
+from app.services.sp_rows import SessionUser
 
 KEY_BYTES_MAX = 511
 TTL_S_MAX = 31_536_000

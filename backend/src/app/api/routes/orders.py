@@ -10,6 +10,7 @@ from app.api.routing import session_router
 from app.core import errors
 from app.models.dto import ID_PATTERN, Order, PlaceOrder, moment_text, number_text
 from app.services import sp
+from app.services.sp_rows import NewOrder, OrderResult
 
 REPLAYED = "Idempotent-Replayed"
 REPLAY_HEADER = {REPLAYED: {"schema": {"type": "string", "enum": ["true"]}}}
@@ -25,7 +26,7 @@ router = session_router("/api/orders", "orders")
 OrderId = Annotated[str, Path(pattern=ID_PATTERN, description="The order_id of an order")]
 
 
-def order_dto(result: sp.OrderResult) -> Order:
+def order_dto(result: OrderResult) -> Order:
     """Write an order for the wire."""
     average, largest = result.average_price, result.quantity_max
     return Order(
@@ -76,7 +77,7 @@ async def place_order(
     """Answers 201 the first time and 200 when it was already placed, a denied order too."""
     if key is None:
         raise errors.IdempotencyKeyMissing()
-    new_order = sp.NewOrder(client_order_id=key, **dict(order))
+    new_order = NewOrder(client_order_id=key, **dict(order))
     async with database.transaction() as connection:
         result = await sp.place_order(connection, actor, request_id, new_order)
     if result.replayed:

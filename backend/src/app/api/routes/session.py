@@ -2,12 +2,15 @@
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.dependencies import LiveUser, SignedIn
+from app.api.dependencies import DatabaseDep, LiveUser, SignedIn
 from app.api.openapi import problems
 from app.api.routing import SessionRoute, session_router
+from app.auth.read_tokens import sign_read_token
 from app.core import errors
 from app.core.security import SessionExpired, SessionRequired
-from app.models.dto import Session, moment_text
+from app.core.settings import Settings
+from app.models.dto import ReadToken, Session, moment_text
+from app.services import sp
 
 router = session_router("/api/session", "session")
 gate_router = APIRouter(prefix="/auth", tags=["session"], route_class=SessionRoute)
@@ -23,6 +26,22 @@ async def read_session(actor: SignedIn, user: LiveUser) -> Session:
         session_handle=actor.session_handle,
         expires_at=moment_text(actor.expires_at),
     )
+
+
+@router.post(
+    "/db-token",
+    summary="Let me read the reporting views",
+    responses=problems(errors.SessionRevoked),
+)
+async def make_read_token(request: Request, actor: SignedIn, database: DatabaseDep) -> ReadToken:
+    """Answers a token for `app.user_token`; what it shows is decided by the tables at each read."""
+    async with database.transaction() as connection:
+        user = await sp.session_check(connection, actor)
+    if user is None:
+        raise errors.SessionRevoked()
+    settings: Settings = request.app.state.settings
+    token, expires_at = sign_read_token(settings, user.user_id)
+    return ReadToken(token=token, expires_at=moment_text(expires_at))
 
 
 @gate_router.get(

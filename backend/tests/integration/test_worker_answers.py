@@ -1,0 +1,126 @@
+"""What the worker makes of the venue's answers and reports, and of those that do not come."""
+
+import asyncio
+
+from worker_world import Desk, Venue, desk, eventually, first, running_worker, venue
+
+from app.services.broker import Outcome, OutcomeKind
+
+__all__ = ["desk", "venue"]
+
+
+async def test_a_definite_reject_ends_the_order(desk: Desk, venue: Venue) -> None:
+    async def script(_action: str, _client_order_id: str) -> Outcome:
+        return Outcome(kind=OutcomeKind.DEFINITE_REJECT, reason="NO_SUCH_PROJECT")
+
+    venue.script = script
+    order = await desk.place(first(desk))
+    async with running_worker(venue):
+        await eventually(lambda: desk.is_status(order, "rejected"))
+        await eventually(desk.outbox_is_empty)
+    assert len(venue.sent("place")) == 1
+
+
+async def test_a_lost_answer_is_asked_about_and_never_sent_again(desk: Desk, venue: Venue) -> None:
+    async def script(action: str, client_order_id: str) -> Outcome | None:
+        if action == "place":
+            venue.orders[client_order_id] = "accepted"
+            await asyncio.Event().wait()
+        return None
+
+    venue.script = script
+    order = await desk.place(first(desk))
+    async with running_worker(venue, send_timeout_s=0.2) as worker:
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        await eventually(desk.outbox_is_empty)
+        assert worker.metric("sends_total", action="place", outcome="unknown") == 1
+    assert [c.action for c in venue.commands[:2]] == ["place", "query"]
+    assert len(venue.sent("place")) == 1
+
+
+async def test_an_order_proved_absent_is_sent_again(desk: Desk, venue: Venue) -> None:
+    swallowed = False
+
+    async def script(action: str, _client_order_id: str) -> Outcome | None:
+        nonlocal swallowed
+        if action == "place" and not swallowed:
+            swallowed = True
+            return Outcome(kind=OutcomeKind.UNKNOWN, reason="connection_reset")
+        return None
+
+    venue.script = script
+    order = await desk.place(first(desk))
+    async with running_worker(venue, send_timeout_s=0.5, send_valid_s=0.5):
+        await eventually(lambda: len(venue.sent("place", order)) == 2)
+        await eventually(desk.outbox_is_empty)
+    actions = [command.action for command in venue.commands]
+    assert actions[0] == "place"
+    assert "query" in actions[1 : actions.index("place", 1)]
+
+
+async def test_an_adapter_that_raises_leaves_the_outcome_unknown(desk: Desk, venue: Venue) -> None:
+    async def script(action: str, client_order_id: str) -> Outcome | None:
+        if action == "place":
+            venue.orders[client_order_id] = "accepted"
+            raise ValueError("a bug after the bytes went out")
+        return None
+
+    venue.script = script
+    order = await desk.place(first(desk))
+    async with running_worker(venue):
+        await eventually(lambda: desk.is_status(order, "accepted"))
+    assert len(venue.sent("place")) == 1
+
+
+async def test_an_order_whose_report_does_not_come_is_asked_about(desk: Desk, venue: Venue) -> None:
+    order = await desk.place(first(desk))
+    async with running_worker(venue, query_after_s=0.1):
+        await eventually(lambda: venue.sent("query", order))
+        await eventually(lambda: desk.is_status(order, "accepted"))
+
+
+async def test_a_cancel_goes_out_after_its_order_and_comes_back(desk: Desk, venue: Venue) -> None:
+    order = await desk.place(first(desk))
+    async with running_worker(venue):
+        await eventually(lambda: desk.is_status(order, "submitted"))
+        assert await desk.cancel(order) == "pending_cancel"
+        await eventually(lambda: desk.is_status(order, "canceled"))
+    assert [c.action for c in venue.commands if c.action != "query"] == ["place", "cancel"]
+
+
+async def test_events_that_cannot_be_applied_do_not_stop_their_lane(
+    desk: Desk, venue: Venue
+) -> None:
+    # As an error of ours in a procedure would: more of them than one reading of the inbox takes.
+    superuser = await desk.database.connect("postgres")
+    await superuser.execute(
+        "CREATE FUNCTION public.choke() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'poison'; END $$;"
+        "CREATE TRIGGER choke BEFORE UPDATE ON app.inbox FOR EACH ROW"
+        " WHEN (new.event_id LIKE 'poison-%') EXECUTE FUNCTION public.choke()"
+    )
+    order = await desk.place(first(desk))
+    async with running_worker(venue) as worker:
+        await eventually(lambda: venue.sent("place", order))
+        await superuser.execute(
+            "INSERT INTO app.inbox (source, event_id, shard, epoch, payload)"
+            " SELECT 'qc:1001', 'poison-' || g, $1, 1, '{}' FROM generate_series(1, 150) AS g",
+            first(desk) % 16,
+        )
+        await venue.report(venue.commands[0], {"kind": "order_event", "status": "accepted"})
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        await eventually(lambda: worker.metric("inbox_quarantined") == 150)
+        await superuser.execute("DROP TRIGGER choke ON app.inbox")
+        await eventually(
+            lambda: desk.value("SELECT count(*) = 0 FROM app.inbox WHERE applied_at IS NULL")
+        )
+        await eventually(lambda: worker.metric("inbox_quarantined") == 0)
+
+
+async def test_a_bridge_is_told_how_far_its_events_are_stored(desk: Desk, venue: Venue) -> None:
+    order = await desk.place(first(desk))
+    async with running_worker(venue):
+        await eventually(lambda: venue.sent("place", order))
+        await venue.report(venue.commands[0], {"kind": "order_event", "status": "accepted"})
+        await eventually(lambda: ("1001", 1) in venue.acknowledged)
+    assert ("1002", 0) not in venue.acknowledged
