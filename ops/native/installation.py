@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PORTS = {
     "proxy": (8080, 0),
     "api": (8000, 1),
+    "streamlit": (8501, 2),
     "supertokens": (3567, 3),
     "postgres": (5433, 4),
     "paper_qc": (5612, 5),
@@ -24,7 +25,7 @@ PORT_MIN, PORT_MAX = 1, 65535
 SOCKET_PATH_BYTES_MAX = 99
 ENV_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
 # What a developer's shell says about other Pythons and databases must not reach the services.
-FOREIGN_PREFIXES = ("PG", "PYTHON", "MAKE", "MFLAGS", "VIRTUAL_ENV", "CADDY_")
+FOREIGN_PREFIXES = ("PG", "PYTHON", "MAKE", "MFLAGS", "VIRTUAL_ENV", "CADDY_", "STREAMLIT_")
 KEPT = ("PG_BIN", "PYTHONDONTWRITEBYTECODE")
 
 

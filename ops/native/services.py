@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from native import health, postgres
+from native import health, postgres, secret_files
 from native.installation import Installation
 from native.processes import MARK
 from native.spec import Service
 
 LOOPBACK = "127.0.0.1"
 DATABASE_NAME = "informania"
+SOCKET_MESSAGE_BYTES_MAX = 1024 * 1024
 
 
 def platform(it: Installation, *, admin_socket: Path, reload: bool = False) -> list[Service]:
@@ -20,7 +21,12 @@ def platform(it: Installation, *, admin_socket: Path, reload: bool = False) -> l
     env = {**_shared_env(it), "CADDY_ADMIN": f"unix/{admin_socket}"}
     make = partial(_service, it, env)
     ours = partial(_service, it, {**env, "PYTHONPATH": str(it.root / "ops")})
-    return [*_database(it, ours), *_surroundings(it, make), *_core(it, make, reload=reload)]
+    return [
+        *_database(it, ours),
+        *_surroundings(it, make),
+        *_core(it, make, reload=reload),
+        *_doors(it, env, make, reload=reload),
+    ]
 
 
 def _database(it: Installation, make: Any) -> list[Service]:
@@ -72,7 +78,7 @@ def _surroundings(it: Installation, make: Any) -> list[Service]:
 
 
 def _core(it: Installation, make: Any, *, reload: bool) -> list[Service]:
-    api, proxy, metrics = (it.ports[name] for name in ("api", "proxy", "worker_metrics"))
+    api, metrics = it.ports["api"], it.ports["worker_metrics"]
     return [
         make(
             "api",
@@ -89,7 +95,24 @@ def _core(it: Installation, make: Any, *, reload: bool) -> list[Service]:
             probe=_http(metrics, "/healthz"),
             ports={"worker metrics": metrics},
         ),
+    ]
+
+
+def _doors(it: Installation, env: Mapping[str, str], make: Any, *, reload: bool) -> list[Service]:
+    screen, proxy = (it.ports[name] for name in ("streamlit", "proxy"))
+    secret = {"PROXY_SECRET": secret_files.read(it.secrets / "proxy_secret")}
+    return [
         make(
+            "streamlit",
+            _streamlit(it, screen, reload=reload),
+            cwd=it.root / "ui/streamlit",
+            needs=("api",),
+            probe=_http(screen, "/_stcore/health"),
+            ports={"streamlit": screen},
+        ),
+        _service(
+            it,
+            {**env, **secret},
             "proxy",
             _caddy(it),
             needs=("api",),
@@ -105,6 +128,20 @@ def _uvicorn(it: Installation, port: int, *, reload: bool) -> list[str]:
     return [
         *("-m", "uvicorn", "app.main:create_app", "--factory"),
         *("--host", LOOPBACK, "--port", str(port), "--no-server-header", "--no-access-log"),
+        *watching,
+    ]
+
+
+def _streamlit(it: Installation, port: int, *, reload: bool) -> list[str]:
+    folder = it.root / "ui/streamlit"
+    watching = ["--reload", f"--reload-dir={folder}"] if reload else []
+    return [
+        *("-m", "uvicorn", "asgi:app", f"--app-dir={folder}"),
+        *("--host", LOOPBACK, "--port", str(port), "--no-server-header", "--no-access-log"),
+        # Compressing what changes twice a second costs more than it saves.
+        *("--ws-per-message-deflate", "false", "--ws-max-size", str(SOCKET_MESSAGE_BYTES_MAX)),
+        # Open pages never end by themselves.
+        *("--timeout-graceful-shutdown", "3"),
         *watching,
     ]
 
@@ -131,8 +168,9 @@ def _service(
     ports: Mapping[str, int] = rest.get("ports", {})
     address = ", ".join(f"{LOOPBACK}:{port}" for port in ports.values())
     argv = tuple(str(word) for word in (*python, *command))
-    facts = {"address": address, "remedy": f"its log is {it.logs / name}.log", **rest}
-    return Service(name=name, argv=argv, cwd=it.root, env=env, **facts)
+    remedy = f"its log is {it.logs / name}.log"
+    facts = {"cwd": it.root, "address": address, "remedy": remedy, **rest}
+    return Service(name=name, argv=argv, env=env, **facts)
 
 
 def _shared_env(it: Installation) -> dict[str, str]:
@@ -156,6 +194,8 @@ def _topology(it: Installation) -> dict[str, str]:
         "PUBLIC_URL": it.url,
         "HTTP_PORT": port["proxy"],
         "API_UPSTREAM": api,
+        "API_URL": f"http://{api}",
+        "STREAMLIT_UPSTREAM": f"{LOOPBACK}:{port['streamlit']}",
         "DATABASE_HOST": LOOPBACK,
         "DATABASE_PORT": port["postgres"],
         "DATABASE_NAME": DATABASE_NAME,

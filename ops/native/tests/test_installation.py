@@ -20,7 +20,7 @@ from native.spec import Service
 from native.state import take_lock
 
 ONE_SHOTS = {"zig-lmdb", "initdb", "bootstrap", "migrate", "seed"}
-LASTING = {"postgres", "supertokens", "paper", "api", "worker", "proxy"}
+LASTING = {"postgres", "supertokens", "paper", "api", "worker", "streamlit", "proxy"}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_only_the_api_and_its_dependents_wait_for_the_library(installation: Inst
 
 def test_a_port_base_moves_every_port(tmp_path: Path) -> None:
     here = find_installation({"PORT_BASE": "21000"}, tmp_path)
-    assert sorted(here.ports.values()) == [21000, 21001, 21003, 21004, 21005, 21007, 21008]
+    assert sorted(here.ports.values()) == [21000, 21001, 21002, 21003, 21004, 21005, 21007, 21008]
     assert here.url == "http://localhost:21000"
     ports = [port for it in table(here).values() for port in it.ports.values()]
     assert sorted(ports) == sorted(here.ports.values())

@@ -1,0 +1,200 @@
+"""Figures from rows: pure functions, explicit colors, at most 1,500 points a line.
+
+Moments go to plotly as naive UTC numpy datetimes: an aware index costs it a hundredfold.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+from components import formats
+from components.palette import Palette
+from services.models import DailyPnl, EquityPoint, Execution
+
+POINTS_MAX = 1500
+MARKERS_MAX = 200
+FEW_DAYS = 12
+SIDES = (("buy", "triangle-up", "Buy"), ("sell", "triangle-down", "Sell"))
+
+
+def naive_utc(moments: Iterable[datetime]) -> npt.NDArray[np.datetime64]:
+    """Aware moments as plotly takes them fast."""
+    utc = [moment.astimezone(UTC).replace(tzinfo=None) for moment in moments]
+    return np.array(utc, dtype="datetime64[us]")
+
+
+def thinned(points: Sequence[EquityPoint], points_max: int = POINTS_MAX) -> list[EquityPoint]:
+    """Keep the lowest and the highest of each stretch, so that no peak is lost."""
+    if len(points) <= points_max:
+        return list(points)
+    stretches = (points_max - 2) // 2
+    edges = [1 + round(i * (len(points) - 2) / stretches) for i in range(stretches + 1)]
+    kept: list[EquityPoint] = [points[0]]
+    for start, end in pairwise(edges):
+        stretch = sorted(points[start:end], key=lambda point: point.equity)
+        kept.extend(sorted(stretch[:: max(1, len(stretch) - 1)], key=lambda p: p.equity_at))
+    return [*kept, points[-1]]
+
+
+def equity(
+    points: Sequence[EquityPoint], executions: Sequence[Execution], palette: Palette
+) -> go.Figure:
+    """What the accounts were worth, a line a currency, with a mark where something was traded."""
+    figure = _figure(palette, height=320)
+    for color, currency in zip(_cycled(palette), _currencies(points), strict=False):
+        line = thinned([point for point in points if point.currency == currency])
+        figure.add_trace(_line(line, currency, color))
+        for mark in _marks([e for e in executions if e.currency == currency], line, palette):
+            figure.add_trace(mark)
+    figure.update_yaxes(tickformat=",.0f")
+    return figure
+
+
+def daily_pnl(days: Sequence[DailyPnl], palette: Palette) -> go.Figure:
+    """Profit and loss by day; the sign is in the text as well as in the color."""
+    shown = list(days)[-POINTS_MAX:]
+    colors = [palette.gain if day.pnl >= 0 else palette.loss for day in shown]
+    figure = _figure(palette, height=280)
+    figure.add_trace(
+        go.Bar(
+            x=np.array([day.day for day in shown], dtype="datetime64[D]"),
+            y=[float(day.pnl) for day in shown],
+            marker={"color": colors, "line": {"width": 0}},
+            customdata=[formats.signed_money(day.pnl) for day in shown],
+            hovertemplate="%{x|%Y-%m-%d}: %{customdata}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    figure.update_layout(hovermode="closest", bargap=0.35, barcornerradius=2)
+    figure.update_xaxes(tickformat="%b %d" if _within_a_year(shown) else "%b %Y")
+    figure.update_yaxes(tickformat=",.0f")
+    return _few_days(figure, shown)
+
+
+def drawdown(days: Sequence[DailyPnl], falls: Sequence[float], palette: Palette) -> go.Figure:
+    """How far below the best day before, in percent."""
+    figure = _figure(palette, height=280)
+    figure.add_trace(
+        go.Scatter(
+            x=np.array([day.day for day in days], dtype="datetime64[D]"),
+            y=[100 * fall for fall in falls],
+            mode="lines+markers" if len(days) < 3 else "lines",
+            line={"color": palette.loss, "width": 1.6},
+            fill="tozeroy",
+            fillcolor=palette.fall,
+            hovertemplate="%{x|%Y-%m-%d}: %{y:.2f} %<extra></extra>",
+            showlegend=False,
+        )
+    )
+    figure.update_xaxes(tickformat="%b %d" if _within_a_year(days) else "%b %Y")
+    figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
+    return _few_days(figure, days)
+
+
+def _figure(palette: Palette, *, height: int) -> go.Figure:
+    """Both themes shine through: the figure brings lines and letters, never a background."""
+    axis = {
+        "gridcolor": palette.grid,
+        "linecolor": palette.grid,
+        "zerolinecolor": palette.grid,
+        "tickfont": {"color": palette.muted},
+        "automargin": True,
+        "fixedrange": True,
+    }
+    return go.Figure(
+        layout={
+            "height": height,
+            "margin": {"l": 4, "r": 8, "t": 8, "b": 4},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "colorway": list(palette.series),
+            "font": {"color": palette.text, "size": 12, "family": "system-ui, sans-serif"},
+            "legend": {"orientation": "h", "y": -0.16, "font": {"color": palette.text}},
+            "hovermode": "x unified",
+            "hoverlabel": {"font": {"family": "system-ui, sans-serif"}},
+            "xaxis": {**axis, "showgrid": False},
+            "yaxis": axis,
+        }
+    )
+
+
+def _line(points: Sequence[EquityPoint], currency: str, color: str) -> go.Scatter:
+    return go.Scatter(
+        x=naive_utc(point.equity_at for point in points),
+        y=[float(point.equity) for point in points],
+        name=f"Equity, {currency}",
+        mode="lines+markers" if len(points) < 3 else "lines",
+        line={"color": color, "width": 1.8},
+        hovertemplate="%{y:,.2f}",
+    )
+
+
+def _marks(
+    executions: Sequence[Execution], line: Sequence[EquityPoint], palette: Palette
+) -> Iterable[go.Scatter]:
+    """The newest trades, on the line at the moment they happened."""
+    moments = [point.equity_at for point in line]
+    for side, symbol, name in SIDES:
+        inside = [
+            execution
+            for execution in sorted(executions, key=lambda e: e.executed_at)
+            if execution.side == side and moments and execution.executed_at >= moments[0]
+        ][-MARKERS_MAX:]
+        if inside:
+            places = [bisect_right(moments, execution.executed_at) - 1 for execution in inside]
+            heights = [float(line[place].equity) for place in places]
+            yield _mark(inside, heights, symbol, name, palette)
+
+
+def _mark(
+    executions: Sequence[Execution],
+    heights: Sequence[float],
+    symbol: str,
+    name: str,
+    palette: Palette,
+) -> go.Scatter:
+    color = palette.gain if name == "Buy" else palette.loss
+    return go.Scatter(
+        x=naive_utc(execution.executed_at for execution in executions),
+        y=heights,
+        name=name,
+        mode="markers",
+        marker={
+            "symbol": symbol,
+            "size": 11,
+            "color": color,
+            "line": {"color": palette.text, "width": 1},
+        },
+        customdata=[
+            f"{formats.quantity(e.quantity)} {e.symbol} at {formats.price(e.price, e.tick_size)}"
+            for e in executions
+        ],
+        hovertemplate="%{customdata}",
+    )
+
+
+def _few_days(figure: go.Figure, days: Sequence[DailyPnl]) -> go.Figure:
+    """A few days would fill the width: leave room around them, and name each day once."""
+    if days and len(days) < FEW_DAYS:
+        figure.update_traces(width=16 * 3_600_000, selector={"type": "bar"})
+        room = timedelta(days=(FEW_DAYS - len(days)) / 2)
+        middle = [datetime.combine(day.day, datetime.min.time()) for day in (days[0], days[-1])]
+        figure.update_xaxes(dtick="D1", range=[middle[0] - room, middle[1] + room])
+    return figure
+
+
+def _within_a_year(days: Sequence[DailyPnl]) -> bool:
+    return not days or (days[-1].day - days[0].day).days <= 366
+
+
+def _currencies(points: Sequence[EquityPoint]) -> list[str]:
+    return sorted({point.currency for point in points})
+
+
+def _cycled(palette: Palette) -> Iterable[str]:
+    while True:
+        yield from palette.series

@@ -1,0 +1,107 @@
+"""The row of cards: what the chosen accounts are worth, pure figures and their drawing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+import streamlit as st
+from components import formats
+from services.models import AccountSummary
+
+CARD_HEIGHT = 104
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One figure; `way` below or above zero colors the line under it and gives it an arrow."""
+
+    name: str
+    value: str
+    below: str = ""
+    way: Decimal = Decimal(0)
+    help: str | None = None
+
+
+def cards(summaries: Sequence[AccountSummary]) -> list[Card]:
+    """A row of cards for each currency: amounts of different money are never added up."""
+    found: list[Card] = []
+    for currency in sorted({summary.currency for summary in summaries}):
+        found += _of([summary for summary in summaries if summary.currency == currency], currency)
+    orders = sum(summary.open_orders for summary in summaries)
+    return [*found, Card("Working orders", f"{orders:,}")]
+
+
+def draw(row: Sequence[Card]) -> None:
+    """Cards of one size, with or without a line below the figure."""
+    with st.container(key="kpis"):
+        for card in row:
+            color, arrow = _look(card.way)
+            st.metric(
+                card.name,
+                card.value,
+                card.below or None,
+                delta_color=color,
+                delta_arrow=arrow,
+                help=card.help,
+                border=True,
+                height=CARD_HEIGHT,
+            )
+
+
+def _look(way: Decimal) -> tuple[Literal["green", "red", "off"], Literal["up", "down", "off"]]:
+    if not way:
+        return "off", "off"
+    return ("green", "up") if way > 0 else ("red", "down")
+
+
+def _of(rows: Sequence[AccountSummary], currency: str) -> list[Card]:
+    equity = _sum(row.equity for row in rows)
+    unrealized = _sum(row.unrealized_pnl for row in rows)
+    exposure = _sum(row.gross_exposure for row in rows)
+    day = None
+    if all(row.day_pnl is not None for row in rows):
+        day = _sum(row.day_pnl or Decimal(0) for row in rows)
+    unpriced = sum(row.unpriced for row in rows)
+    return [
+        Card(f"Equity ({currency})", formats.money(equity), *_unpriced(unpriced)),
+        Card(
+            "Day P&L",
+            formats.signed_money(day),
+            "" if day is None else formats.percent(_part(day, equity - day), signed=True),
+            day or Decimal(0),
+            "Since 00:00 UTC, money paid in or out taken off.",
+        ),
+        Card(
+            "Unrealized P&L",
+            formats.signed_money(unrealized),
+            f"{formats.percent(_part(unrealized, equity), signed=True)} of equity",
+            unrealized,
+        ),
+        Card(
+            "Realized P&L",
+            formats.signed_money(_sum(row.realized_pnl for row in rows)),
+            f"fees {formats.money(_sum(row.fees for row in rows))}",
+        ),
+        Card(
+            "Gross exposure",
+            formats.money(exposure),
+            f"{formats.percent(_part(exposure, equity))} of equity",
+            help="Long and short positions added up without sign.",
+        ),
+        Card("Cash", formats.money(_sum(row.cash for row in rows))),
+    ]
+
+
+def _unpriced(count: int) -> tuple[str, Decimal]:
+    if not count:
+        return "", Decimal(0)
+    return f"{count} position{'s' if count > 1 else ''} without a price", Decimal(-1)
+
+
+def _part(value: Decimal, whole: Decimal) -> Decimal | None:
+    return value / whole if whole else None
+
+
+def _sum(values: Iterable[Decimal]) -> Decimal:
+    return sum(values, Decimal(0))

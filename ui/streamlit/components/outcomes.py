@@ -1,0 +1,98 @@
+"""What an answer means in a sentence: pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from components import formats
+from services.models import Order, OrderState, Ticket
+
+FIELD_NAMES = {
+    "account_id": "Account",
+    "symbol": "Symbol",
+    "side": "Side",
+    "order_type": "Type",
+    "quantity": "Quantity",
+    "limit_price": "Limit price",
+    "stop_price": "Stop price",
+    "time_in_force": "Time in force",
+}
+REFUSALS = {
+    "session_revoked": "Your session has ended. Sign in again; nothing was sent.",
+    "role_not_allowed": "Your role may not place or cancel orders.",
+    "not_allowed_to_trade": "You may read this account but not trade it.",
+    "account_not_found": "This account is not open to you any more.",
+    "order_not_found": "This order is not open to you.",
+    "order_not_cancelable": "The order is already finished, so there is nothing to cancel.",
+    "idempotency_key_reused": (
+        "This ticket was already used for another order. Nothing new was placed; a new ticket is "
+        "ready. Review the order again."
+    ),
+    "too_many_requests": "Too many requests. Wait a moment and try again.",
+}
+# Refused before it was looked at: the same ticket may be sent again as it is.
+KEEP_TICKET = frozenset({401, 408, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence for the trader; kind is success, info, warning or error."""
+
+    kind: str
+    text: str
+    order_id: int | None = None
+
+
+def words(ticket: Ticket, tick_size: Decimal = formats.CENT) -> str:
+    """`buy 10 AAPL, limit 190.10, day`."""
+    terms = formats.terms(ticket.order_type, ticket.limit_price, tick_size)
+    what = f"{ticket.side} {formats.quantity(ticket.quantity)} {ticket.symbol}"
+    return f"{what}, {terms}, {ticket.time_in_force}"
+
+
+def placed(answer: OrderState | Order, ticket: Ticket | None = None) -> Notice:
+    """Never more than the database knows: recorded is not filled."""
+    what = f" ({words(ticket)})" if ticket else ""
+    order = f"Order {answer.order_id}{what}"
+    if answer.status == "denied":
+        why = formats.reason(answer.reason_code)
+        return Notice("error", f"{order} was denied. {why}{_fits(answer)}", answer.order_id)
+    if answer.status == "rejected":
+        why = formats.reason(answer.reason_code)
+        return Notice("error", f"{order} was rejected by the broker. {why}", answer.order_id)
+    again = getattr(answer, "replayed", False)
+    recorded = "was already recorded, and once only" if again else "is recorded"
+    # The sentence stays while the order goes on, so it names no state that grows old.
+    return Notice("success", f"{order} {recorded}. The timeline shows its way.", answer.order_id)
+
+
+def cancel_asked(answer: OrderState) -> Notice:
+    """The venue decides whether a cancel comes in time."""
+    state = formats.status(answer.status)
+    return Notice("info", f"Order {answer.order_id}: {state}.", answer.order_id)
+
+
+def dropped(ticket: Ticket) -> Notice:
+    """The trader gave up on an order that was never recorded."""
+    return Notice("info", f"Dropped: {words(ticket)}. Nothing was placed.")
+
+
+def refused(code: str, title: str, errors: Sequence[Mapping[str, Any]] = ()) -> Notice:
+    """Why the API refused, per field where it says so."""
+    text = REFUSALS.get(code, f"{title.rstrip('.')}. ({code})")
+    fields = [name for name in map(_field, errors) if name]
+    if fields:
+        text = f"Correct and review again: {', '.join(dict.fromkeys(fields))}."
+    return Notice("error", text)
+
+
+def _fits(answer: OrderState | Order) -> str:
+    if answer.quantity_max is None:
+        return ""
+    return f" The largest quantity that would have passed: {formats.quantity(answer.quantity_max)}."
+
+
+def _field(error: Mapping[str, Any]) -> str | None:
+    loc = [part for part in error.get("loc", ()) if part in FIELD_NAMES]
+    return FIELD_NAMES[loc[-1]] if loc else None

@@ -1,0 +1,26 @@
+"""Where orders are placed, watched and canceled; every write goes through the API."""
+
+import streamlit as st
+from components import blotter, header, order_details, ticket
+from components.auth_gate import require_user
+
+user = require_user()
+scope = header.show(user, "Trades")
+
+tradable = [row for row in scope.accounts if user.role in ("trader", "admin") and row.can_trade]
+# An administrator may cancel anywhere, a trader where he trades, a viewer nowhere.
+cancelable = scope.accounts if user.role == "admin" else tradable
+cancel_in = frozenset(row.account_id for row in cancelable)
+
+if tradable:
+    left, right = st.columns([1, 2.6], gap="medium")
+    with left:
+        ticket.show(user, scope, tradable)
+else:
+    right = st.container()
+    if user.role != "viewer":
+        st.info("You may read these accounts but not trade them.")
+
+with right:
+    blotter.show(user, scope, cancel_in)
+    order_details.show(user, scope, cancel_in)

@@ -1,0 +1,177 @@
+"""What the pages read: one function a question, over the reporting views, as the user himself.
+
+The rows are the dataclasses of models.py; every view names its columns like their fields. Answers
+are kept for a moment per user, role and accounts. Every function may raise `DatabaseDown`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import date, datetime
+from typing import Any, TypeVar
+
+from services import database, db_tokens
+from services.database import DatabaseDown, NotSignedIn
+from services.models import (
+    Account,
+    AccountSummary,
+    Bar,
+    DailyPnl,
+    EquityPoint,
+    Execution,
+    Health,
+    Instrument,
+    Order,
+    Position,
+    TimelineEvent,
+    User,
+)
+from services.ttl_cache import TtlCache
+
+__all__ = ["DatabaseDown", "NotSignedIn"]
+
+Row = TypeVar("Row")
+AccountIds = tuple[int, ...]
+
+OPEN_ORDERS_MAX = 200
+ROWS_MAX = 1000
+POINTS_MAX = 1500
+LIVE_S = 1.0
+STATUSES = {
+    "filled": ["filled"],
+    "canceled": ["canceled"],
+    "refused": ["denied", "rejected", "expired", "lost"],
+}
+
+_cache: TtlCache[tuple[Any, ...]] = TtlCache()
+
+
+def accounts(user: User) -> list[Account]:
+    """Return the accounts the user may read, by name."""
+    return _kept(5, user, Account, "FROM reporting.accounts ORDER BY name, account_id")
+
+
+def instruments(user: User) -> list[Instrument]:
+    """Return what can be traded, by symbol."""
+    return _kept(2, user, Instrument, "FROM reporting.instruments ORDER BY symbol")
+
+
+def health(user: User, account_ids: AccountIds) -> Health:
+    """Return how fresh everything is, by the clock of the database."""
+    query = "FROM reporting.health(%s::bigint[])"
+    found = _kept(LIVE_S, user, Health, query, list(account_ids))
+    if not found:
+        raise DatabaseDown("The database says nothing of its health.")
+    return found[0]
+
+
+def account_summary(user: User, account_ids: AccountIds) -> list[AccountSummary]:
+    """Return what each account is worth."""
+    query = "FROM reporting.account_summary WHERE account_id = ANY (%s) ORDER BY account_id"
+    return _kept(LIVE_S, user, AccountSummary, query, list(account_ids))
+
+
+def positions(user: User, account_ids: AccountIds) -> list[Position]:
+    """Return what the accounts hold, flat positions too, by account and symbol."""
+    query = "FROM reporting.positions WHERE account_id = ANY (%s) ORDER BY account_id, symbol"
+    return _kept(LIVE_S, user, Position, query, list(account_ids))
+
+
+def open_orders(user: User, account_ids: AccountIds) -> list[Order]:
+    """Return the orders that still work, newest first."""
+    return orders(user, account_ids, "open", OPEN_ORDERS_MAX)
+
+
+def orders(
+    user: User, account_ids: AccountIds, status_filter: str = "all", limit: int = 200
+) -> list[Order]:
+    """Return orders, newest first; status_filter is all, open, filled, canceled or refused."""
+    chosen = {"all": "TRUE", "open": "open"}.get(status_filter, "status = ANY (%s)")
+    statuses = [STATUSES[status_filter]] if status_filter in STATUSES else []
+    query = (
+        f"FROM reporting.orders WHERE account_id = ANY (%s) AND {chosen}"
+        " ORDER BY order_id DESC LIMIT %s"
+    )
+    arguments = [list(account_ids), *statuses, _bounded(limit, ROWS_MAX)]
+    return _kept(LIVE_S, user, Order, query, *arguments)
+
+
+def order_by_client_id(user: User, account_ids: AccountIds, client_order_id: str) -> Order | None:
+    """Return an order as it is this very moment; it settles what an answer left open."""
+    query = "FROM reporting.orders WHERE account_id = ANY (%s) AND client_order_id = %s"
+    found = _read(user, Order, query, list(account_ids), client_order_id)
+    return found[0] if found else None
+
+
+def executions(
+    user: User,
+    account_ids: AccountIds,
+    limit: int = 200,
+    from_at: datetime | None = None,
+    to_at: datetime | None = None,
+) -> list[Execution]:
+    """Return fills, newest first, of a span that may be open at both ends."""
+    query = (
+        "FROM reporting.executions WHERE account_id = ANY (%s)"
+        " AND executed_at >= coalesce(%s, '-infinity'::timestamptz)"
+        " AND executed_at < coalesce(%s, 'infinity'::timestamptz)"
+        " ORDER BY executed_at DESC, execution_id DESC LIMIT %s"
+    )
+    arguments = (list(account_ids), from_at, to_at, _bounded(limit, ROWS_MAX))
+    return _kept(LIVE_S, user, Execution, query, *arguments)
+
+
+def equity(
+    user: User,
+    account_ids: AccountIds,
+    from_at: datetime,
+    to_at: datetime,
+    max_points: int = POINTS_MAX,
+) -> list[EquityPoint]:
+    """Return what the accounts together were worth, oldest first."""
+    query = "FROM reporting.equity_curve(%s::bigint[], %s, %s, %s) ORDER BY equity_at, currency"
+    arguments = (list(account_ids), from_at, to_at, _bounded(max_points, POINTS_MAX))
+    return _kept(10, user, EquityPoint, query, *arguments)
+
+
+def timeline(user: User, order_id: int) -> list[TimelineEvent]:
+    """Return what happened to an order, oldest first."""
+    # The function says the order: many steps share one moment.
+    return _kept(LIVE_S, user, TimelineEvent, "FROM reporting.order_timeline(%s)", order_id)
+
+
+def daily_pnl(user: User, account_ids: AccountIds, from_day: date, to_day: date) -> list[DailyPnl]:
+    """Return the days of the accounts together, oldest first."""
+    query = "FROM reporting.daily_pnl(%s::bigint[], %s, %s) ORDER BY day, currency"
+    return _kept(10, user, DailyPnl, query, list(account_ids), from_day, to_day)
+
+
+def bars(
+    user: User, symbol: str, from_at: datetime, to_at: datetime, max_points: int = POINTS_MAX
+) -> list[Bar]:
+    """Return the prices of an instrument, oldest first."""
+    query = "FROM reporting.bars_between(%s, %s, %s, %s) ORDER BY bar_at"
+    arguments = (symbol, from_at, to_at, _bounded(max_points, POINTS_MAX))
+    return _kept(60, user, Bar, query, *arguments)
+
+
+def _kept(ttl_s: float, user: User, kind: type[Row], query: str, *arguments: Any) -> list[Row]:
+    """Read, or return what the same user asked a moment ago; only for a session that is alive."""
+    try:
+        db_tokens.require_session(user)
+    except db_tokens.SessionOver as error:
+        raise NotSignedIn("The session is over.") from error
+    key = (user.user_id, user.role, query, _frozen(arguments))
+    return list(_cache.get(key, ttl_s, lambda: tuple(_read(user, kind, query, *arguments))))
+
+
+def _read(user: User, kind: type[Row], query: str, *arguments: Any) -> list[Row]:
+    columns = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
+    return database.rows(user, kind, f"SELECT {columns} {query}", arguments)
+
+
+def _frozen(arguments: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(tuple(item) if isinstance(item, list) else item for item in arguments)
+
+
+def _bounded(wanted: int, most: int) -> int:
+    return max(1, min(wanted, most))
