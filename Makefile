@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-print-directory
 
 ARGS :=
-PYTHON_TREES := backend auth/supertokens ops/native ops/quantconnect tests
+PYTHON_TREES := backend auth/supertokens ops/native ops/quantconnect tests ui
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-package informania-backend
 PROJECTS := $(addsuffix /pyproject.toml,backend backend/worker backend/paper auth/supertokens/devcore)

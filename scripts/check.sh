@@ -22,13 +22,16 @@ check() {
 in_backend() {
   cd backend && MYPYPATH=src:.:../auth/supertokens:../ops:../tests:../tests/crash "$@"
 }
+in_screen() {
+  cd ui/streamlit && MYPYPATH=. "$@"
+}
 present() {
   for path in "$@"; do
     if [[ -e $path ]]; then printf '%s\n' "$path"; fi
   done
 }
 
-mapfile -t python < <(present backend auth/supertokens ops/native ops/quantconnect tests)
+mapfile -t python < <(present backend auth/supertokens ops/native ops/quantconnect tests ui)
 mapfile -t shell < <(present scripts/*.sh .ci/*)
 mapfile -t sql < <(present db/postgres/*/*.sql backend/src/app/{outbox,audits}/schema.sql)
 mapfile -t procedures < <(present db/postgres/procedures/*.sql)
@@ -40,6 +43,8 @@ check "ruff format" ruff format --check --config backend/pyproject.toml "${pytho
 check "ruff lint" ruff check --config backend/pyproject.toml "${python[@]}"
 check "mypy" in_backend mypy --config-file pyproject.toml --exclude /tests/ "${typed[@]}"
 check "mypy of tests" in_backend mypy --config-file pyproject.toml "${tests[@]}"
+check "mypy of the screen" in_screen mypy --config-file ../../backend/pyproject.toml \
+  components services gate app.py asgi.py peg_login.py
 check "import contracts" in_backend lint-imports --config pyproject.toml
 check "sqruff" sqruff --config db/postgres/.sqruff lint "${sql[@]}"
 check "pgspot" pgspot --ignore PS002 "${procedures[@]}"
