@@ -24,6 +24,7 @@ RECIPES = (people, sessions)
 METHODS = ["GET", "POST", "PUT", "DELETE"]
 # The API recognizes this core by it, and refuses it in production.
 HELLO = "Hello from devcore, the stand-in for SuperTokens Core. Not for production.\n"
+PASSING = (Busy, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 log = logging.getLogger("devcore")
 
 
@@ -62,9 +63,11 @@ async def answer(request: Request) -> Response:
         return JSONResponse(await handler(core, await read(request)))
     except (BadRequest, asyncpg.DataError) as error:
         return PlainTextResponse(f"{error}\n", 400)
-    except (Busy, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        log.error("%s %s: %r", request.method, request.url.path, error)
-        return PlainTextResponse("Internal Error\n", 503, {"Retry-After": "1"})
+
+
+async def answer_unavailable(request: Request, error: Exception) -> Response:
+    log.error("%s %s: %r", request.method, request.url.path, error)
+    return PlainTextResponse("Internal Error\n", 503, {"Retry-After": "1"})
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -80,4 +83,8 @@ def create_app(settings: Settings) -> Starlette:
 
     open_to_all = [Route("/hello", hello), Route("/.well-known/jwks.json", jwks)]
     everything = Route("/{path:path}", answer, methods=METHODS)
-    return Starlette(routes=[*open_to_all, everything], lifespan=lifespan)
+    return Starlette(
+        routes=[*open_to_all, everything],
+        lifespan=lifespan,
+        exception_handlers=dict.fromkeys(PASSING, answer_unavailable),
+    )

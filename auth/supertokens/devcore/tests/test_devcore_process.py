@@ -88,6 +88,25 @@ async def test_users_sessions_and_keys_survive_a_restart(
         assert refreshed["status"] == "OK"
 
 
+async def test_without_its_database_it_asks_for_patience_and_does_not_fall(
+    database: Database, tmp_path: Path
+) -> None:
+    log = tmp_path / "core.log"
+    with running_core(database, log) as core:
+        connection = await database.connect("postgres")
+        await connection.execute(
+            "UPDATE pg_database SET datallowconn = FALSE WHERE datname = current_database()"
+        )
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'core'"
+        )
+        async with httpx.AsyncClient(base_url=core.uri) as client:
+            answer = await client.get("/hello")
+    assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert answer.headers["Retry-After"]
+    assert "Exception in ASGI application" not in log.read_text()
+
+
 async def test_another_api_key_cannot_open_the_signing_keys(
     database: Database, tmp_path: Path
 ) -> None:
