@@ -16,7 +16,7 @@ run() {
   wait "$child"
   child=
 }
-trap '[[ -z "${child:-}" ]] || kill -KILL -- "-$child"' EXIT
+trap '[[ -z "${child:-}" ]] || kill -KILL -- "-$child" 2>/dev/null' EXIT
 trap 'exit 130' INT TERM HUP
 
 [[ -w . ]] || die "cannot write in $PWD: run as its owner, $(stat --format=%U .)"

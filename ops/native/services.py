@@ -1,5 +1,6 @@
 """The one table of the processes: what each is, what it needs and how its health is seen."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -212,6 +213,7 @@ def _topology(it: Installation) -> dict[str, str]:
 
 
 def _state_paths(it: Installation) -> dict[str, str]:
+    home = it.environ.get("HOME", "")
     return {
         MARK: str(it.run_dir),
         "RUN_DIR": str(it.run_dir),
@@ -220,6 +222,8 @@ def _state_paths(it: Installation) -> dict[str, str]:
         "LMDB_LIBRARY": str(it.root / "backend/zig-lmdb/target/libzig_lmdb.so"),
         "PAPER_STATE_DIR": str(it.run_dir / "paper"),
         "DEMO_FILE": str(it.run_dir / "demo.json"),
+        # Drivers and the screen look there for settings, and fail where they may not look.
+        "HOME": home if os.access(home, os.R_OK | os.X_OK) else str(it.run_dir),
         "XDG_DATA_HOME": str(it.run_dir / "caddy"),
         "XDG_CONFIG_HOME": str(it.run_dir / "caddy"),
         "PYTHONUNBUFFERED": "1",

@@ -99,6 +99,21 @@ def test_what_a_shell_says_of_other_databases_and_pythons_stays_outside(tmp_path
     assert (env["DATABASE_PORT"], env["PG_BIN"]) == ("5433", "/pg")
 
 
+def test_a_home_folder_that_cannot_be_read_keeps_nobody_from_the_database(tmp_path: Path) -> None:
+    # Not even root can look into this one; another user's home is as closed to everybody else.
+    closed = find_installation({"HOME": f"/{'x' * 300}", "PATH": os.defpath}, tmp_path)
+    connecting = (
+        "import asyncio, asyncpg;"
+        "asyncio.run(asyncpg.connect(host='127.0.0.1', port=1, user='core', password='x'))"
+    )
+    tried = subprocess.run(
+        [sys.executable, "-c", connecting],
+        env=table(closed)["supertokens"].env,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "ConnectionRefusedError" in tried.stderr.splitlines()[-1]
+
+
 def test_a_deep_folder_gets_a_short_socket_elsewhere(tmp_path: Path) -> None:
     deep = find_installation({"RUN_DIR": str(tmp_path / ("x" * 120))}, tmp_path)
     path = deep.admin_socket()
