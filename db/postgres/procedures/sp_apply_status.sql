@@ -46,8 +46,10 @@ BEGIN
         IF app.sp_order_move(
             p_order_id, v_target,
             CASE
-                -- An order whose time is over was not refused.
-                WHEN v_target IN ('canceled', 'rejected') THEN left(p_event ->> 'reason', 200)
+                -- An order whose time is over was not refused: prose about it is no code.
+                WHEN v_target IN ('canceled', 'rejected')
+                    OR (v_target = 'expired' AND p_event ->> 'reason' ~ '^[A-Z0-9_]+$')
+                    THEN left(p_event ->> 'reason', 200)
             END,
             p_actor, p_event ->> 'kind', p_event, p_event_at
         ) THEN
