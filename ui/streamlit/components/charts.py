@@ -18,6 +18,7 @@ from services.models import DailyPnl, EquityPoint, Execution
 POINTS_MAX = 1500
 MARKERS_MAX = 200
 FEW_DAYS = 12
+HOUR_MS = 3_600_000
 SIDES = (("buy", "triangle-up", "Buy"), ("sell", "triangle-down", "Sell"))
 
 
@@ -92,6 +93,8 @@ def drawdown(days: Sequence[DailyPnl], falls: Sequence[float], palette: Palette)
     )
     figure.update_xaxes(tickformat="%b %d" if _within_a_year(days) else "%b %Y")
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
+    if not any(falls):
+        figure.update_yaxes(range=[-1, 0.05])
     return _few_days(figure, days)
 
 
@@ -178,12 +181,12 @@ def _mark(
 
 
 def _few_days(figure: go.Figure, days: Sequence[DailyPnl]) -> go.Figure:
-    """A few days would fill the width: leave room around them, and name each day once."""
+    """A few days would fill the width as walls: leave room before them, and name no day twice."""
     if days and len(days) < FEW_DAYS:
-        figure.update_traces(width=16 * 3_600_000, selector={"type": "bar"})
-        room = timedelta(days=(FEW_DAYS - len(days)) / 2)
-        middle = [datetime.combine(day.day, datetime.min.time()) for day in (days[0], days[-1])]
-        figure.update_xaxes(dtick="D1", range=[middle[0] - room, middle[1] + room])
+        figure.update_traces(width=16 * HOUR_MS, selector={"type": "bar"})
+        last = datetime.combine(days[-1].day, datetime.min.time())
+        room = [last - timedelta(days=FEW_DAYS - 0.5), last + timedelta(days=0.5)]
+        figure.update_xaxes(range=room)
     return figure
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 from components import formats, freshness, panel
 from services import ro_db
 from services.models import Account, User
+from services.settings import get_settings
 
 CHOICE = "account"
 SIGN_OUT = Path(__file__).parent.parent / "assets" / "sign_out.html"
@@ -89,7 +90,7 @@ def _freshness(user: User, scope: Scope) -> None:
     except ro_db.DatabaseDown:
         st.badge("Database away", icon=":material/cloud_off:", color="red")
         return
-    if health.price_source == "replay":
+    if get_settings().replayed_prices or health.price_source == "replay":
         st.badge(
             "Replayed prices, dates shifted",
             icon=":material/history:",

@@ -62,6 +62,7 @@ with panel.frame("report", reading):
             charts.drawdown(days, statistics.falls(days), colors), theme=None, config=CHART,
             key=f"drawdown_{currency}", alt=f"Fall from the best day before, in {currency}.",
         )  # fmt: skip
+    st.markdown("**Days**")
     st.dataframe(
         tables.daily_pnl(reading.rows, colors), hide_index=True, placeholder="—", key="days_table",
         alt="Profit and loss by day",

@@ -28,6 +28,8 @@ class Settings:
     database_name: str
     login_module: str
     secrets: Mapping[str, str]
+    # Whether prices come from a venue that replays old ones, so that the screen says so.
+    replayed_prices: bool = False
 
     @property
     def public_host(self) -> str:
@@ -63,6 +65,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         database_name=environ.get("DATABASE_NAME") or "informania",
         login_module=environ.get("LOGIN_MODULE") or "peg_login",
         secrets=_read_secrets(environ),
+        # Set wherever our own paper venue runs.
+        replayed_prices=bool(environ.get("REPLAY_SESSION_SECONDS")),
     )
 
 
