@@ -1,6 +1,6 @@
 # The handles of Informania. `make up` and `make test` set up themselves what they need.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean dev test check fmt setup lock
+.PHONY: help up down status logs clean dev test check screenshots fmt setup lock
 MAKEFLAGS += --no-print-directory
 
 ARGS :=
@@ -10,7 +10,7 @@ COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 PROJECTS := $(addsuffix /pyproject.toml,backend backend/worker backend/paper auth/supertokens/devcore)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## Set up and start everything; returns when all is healthy (PORT_BASE=18000: other ports)
 	@scripts/run_all.sh up $(ARGS)
@@ -36,6 +36,10 @@ test: setup ## Run the tests (ARGS="backend/tests/unit -k price")
 
 check: setup ## Check style, types, contracts, SQL and shell
 	@scripts/check.sh
+
+screenshots: setup ## Take pictures of the pages into .run/screenshots, to look at
+	@PYTHON= scripts/build_zig_lmdb.sh
+	@PYTHONPATH=tests .venv/bin/python tests/e2e/screenshots.py
 
 fmt: setup ## Format Python, shell and Zig
 	@.venv/bin/ruff format --config backend/pyproject.toml $(wildcard $(PYTHON_TREES))
