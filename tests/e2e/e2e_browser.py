@@ -305,7 +305,10 @@ async def test_a_trader_cancels_a_resting_order_in_its_row(
         return str((await placed(database, order["client_order_id"]))[0]["status"])
 
     await eventually(state, lambda status: status == "canceled")
-    await eventually(lambda: person.rows("Orders"), lambda rows: order["order_id"] not in str(rows))
+    await eventually(
+        lambda: person.rows("Orders"),
+        lambda rows: all(row[0] != order["order_id"] for row in rows),
+    )
     assert person.breaches() == []
 
 
