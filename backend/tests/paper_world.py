@@ -26,8 +26,7 @@ from app.services.qc_client import auth_headers, moment_text, sign_command
 
 HMAC_KEY, QC_TOKEN, QC_USER = "hmac-of-the-test", "token-of-the-test", "7"
 PROJECT = 1001
-# Longer than the bridge waits between two repeats of what was not acknowledged (30 s).
-DEADLINE_S = 60.0
+DEADLINE_S = 20.0
 Json = dict[str, Any]
 
 

@@ -65,7 +65,7 @@ class Ledger:
     def add(self, key: str) -> bool:
         """The intent is saved when this returns True, and forgotten when it returns False."""
         fresh = {"at": iso(utc_now()), "order_id": None, "status": None, "reason": None}
-        self.entries[key] = {**fresh, "broker_ids": [], "seen": {}, "executions": []}
+        self.entries[key] = {**fresh, "broker_ids": [], "seen": {}, "executions": [], "told": 0}
         return self.save(key) or self.entries.pop(key) is None
 
     def remove(self, key: str) -> None:

@@ -171,6 +171,7 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         self._ledger.entries[key].update(end)
         self._ledger.dirty.add(key)
         self._feed.emit("order_event", key, **end)
+        self._ledger.entries[key]["told"] = self._feed.sequence
 
     def _problem(self, command: dict[str, Any]) -> str | None:
         kinds = {"market": ("quantity",), "limit": ("quantity", "limit_price")}
@@ -214,9 +215,12 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         key = command["client_order_id"]
         if self._feed.full():
             return
-        if not self._known(key):
+        if self._known(key):
+            self._tell_state(key)
+        else:
             self._feed.emit("order_state", key, known=False)
-            return
+
+    def _tell_state(self, key: str) -> None:
         entry = self._ledger.entries[key]
         ambiguous = entry["order_id"] is None and entry["status"] is None
         state = {"known": True, "status": entry["status"], **self._broker(entry)}
@@ -255,8 +259,11 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         """Once a run, when LEAN has loaded the venue's orders: match them with the ledger."""
         if self._recovered:
             return
-        self._recovered, by_broker_id = True, dict[str, str]()
-        for key, entry in self._ledger.entries.items():
+        self._recovered, by_broker_id, saved = True, dict[str, str](), self._feed.sequence
+        entries = self._ledger.entries
+        # Killed between saving the ledger and the feed: nobody else knows what is noted here.
+        untold = [key for key, entry in entries.items() if entry.get("told", 0) > saved]
+        for key, entry in entries.items():
             if entry["status"] not in TERMINAL:
                 # What held in another run is not known of this one until the order is found.
                 entry["order_id"], entry["status"] = None, None
@@ -264,13 +271,15 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         for ticket in list(self.transactions.get_order_tickets()):
             ids = self.transactions.get_order_by_id(ticket.order_id).broker_id
             found = [by_broker_id[str(i)] for i in ids if str(i) in by_broker_id]
-            key = ticket.tag if ticket.tag in self._ledger.entries else next(iter(found), "")
+            key = ticket.tag if ticket.tag in entries else next(iter(found), "")
             if key:
                 self._link(key, ticket.order_id)
-                entry = self._ledger.entries[key]
+                entry = entries[key]
                 entry["status"] = entry["status"] or self._status(ticket.status, "")
                 for order_event in list(ticket.order_events):
                     self._note(order_event)
+        for key in untold:
+            self._tell_state(key)
         self._save()
 
     def _link(self, key: str, order_id: int) -> None:
@@ -307,6 +316,7 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
             detail |= {"fill_quantity": fill["quantity"], "fill_price": fill["price"]}
             detail |= {name: fill[name] for name in ("fee", "fee_currency", "exec_id")}
         self._feed.emit("order_event", key, **detail)
+        entry["told"] = self._feed.sequence
         if key is not None:
             self._ledger.dirty.add(key)
 

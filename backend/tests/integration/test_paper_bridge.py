@@ -1,5 +1,6 @@
 """The bridge file that trades, run by the real paper process and spoken to over HTTP alone."""
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from paper_world import PROJECT, PaperProcess, Receiver, make_command, order_fields, until
+from paper_world import PROJECT, Json, PaperProcess, Receiver, make_command, order_fields, until
 
 from app.services.qc_client import moment_text
 
@@ -50,6 +51,19 @@ def paper(tmp_path: Path, receiver: Receiver) -> Iterator[PaperProcess]:
 
 def until_filled(receiver: Receiver, name: str) -> None:
     until(lambda: "filled" in receiver.statuses(name), f"the fill of {name}")
+
+
+def until_told(receiver: Receiver, name: str) -> Json:
+    """The fill of an order, told as its event, or by its state after a kill between two saves."""
+    until(lambda: fills(receiver, name), f"the fill of {name}")
+    return fills(receiver, name)[0]
+
+
+def fills(receiver: Receiver, name: str) -> list[Json]:
+    events = receiver.events(name)
+    states = [event for event in events if event["kind"] == "order_state"]
+    told = [event for event in events if "exec_id" in event]
+    return told + [execution for state in states for execution in state.get("executions", [])]
 
 
 def until_known(receiver: Receiver, name: str) -> None:
@@ -322,14 +336,35 @@ def test_many_kills_in_the_middle_of_many_orders_leave_each_order_once(
         # Sent again until each is known: what waited in memory at a kill is rightly lost.
         for name in names:
             paper.place(name, symbol="MSFT", quantity="1")
-        for name in names:
-            until_filled(receiver, name)
-            assert len(paper.orders(name)) == 1
+        told = [until_told(receiver, name)["exec_id"] for name in names]
+        assert [len(paper.orders(name)) for name in names] == [1] * len(names)
         sequences = [event["sequence"] for event in receiver.events()]
         assert sequences == list(range(1, len(sequences) + 1))
         executions = (paper.control.get("/paper/v1/executions")).json()
-        told = [e["exec_id"] for e in receiver.events() if "exec_id" in e]
         assert sorted(told) == sorted(fill["exec_id"] for fill in executions)
+    finally:
+        paper.close()
+
+
+def test_a_fill_that_was_noted_but_not_yet_queued_is_told_after_a_kill(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """The trace of a kill between saving the ledger and saving the feed, laid by hand."""
+    paper = PaperProcess(tmp_path, receiver)
+    paper.start()
+    try:
+        paper.hold("MSFT", "20.00")
+        paper.place("noted-1", symbol="MSFT", time_in_force="day")
+        until_filled(receiver, "noted-1")
+        paper.kill()
+        feed = tmp_path / "state" / "object_store" / f"bridge%2F{PROJECT}%2Fevents.object"
+        kept = json.loads(feed.read_text())
+        assert [event["status"] for event in kept["events"]] == ["accepted", "filled"]
+        feed.write_text(json.dumps({"sequence": 1, "events": kept["events"][:1]}))
+        receiver.bodies.clear()
+        paper.start()
+        (execution,) = paper.orders("noted-1")[0]["executions"]
+        assert until_told(receiver, "noted-1")["exec_id"] == execution["exec_id"]
     finally:
         paper.close()
 
