@@ -29,6 +29,7 @@ STATUS_TEXTS = {
 CANCELABLE = frozenset({
     "new", "submitting", "submit_unknown", "submitted", "accepted", "partially_filled",
 })  # fmt: skip
+TIMES_IN_FORCE = {"day": "day", "gtc": "GTC", "gtd": "GTD", "ioc": "IOC", "fok": "FOK"}
 REASON_TEXTS = {
     "ORDER_QUANTITY_EXCEEDS_MAX": "The quantity is above this account's limit.",
     "ORDER_NOTIONAL_EXCEEDS_MAX": "The value is above this account's limit.",
@@ -153,10 +154,13 @@ def reason(code: str | None) -> str:
     return f"{sentence} ({code})" if sentence else code
 
 
-def terms(order_type: str, limit_price: Decimal | None, tick_size: Decimal = CENT) -> str:
-    """`market`, or `limit 190.10`."""
+def terms(
+    order_type: str, limit_price: Decimal | None, time_in_force: str, tick_size: Decimal = CENT
+) -> str:
+    """`market, day`, or `limit 190.10, GTC`."""
     kind = order_type.replace("_", " ")
-    return kind if limit_price is None else f"{kind} {price(limit_price, tick_size)}"
+    at = "" if limit_price is None else f" {price(limit_price, tick_size)}"
+    return f"{kind}{at}, {TIMES_IN_FORCE.get(time_in_force, time_in_force)}"
 
 
 def plain(text: str) -> str:

@@ -46,9 +46,8 @@ class Notice:
 
 def words(ticket: Ticket, tick_size: Decimal = formats.CENT) -> str:
     """`buy 10 AAPL, limit 190.10, day`."""
-    terms = formats.terms(ticket.order_type, ticket.limit_price, tick_size)
-    what = f"{ticket.side} {formats.quantity(ticket.quantity)} {ticket.symbol}"
-    return f"{what}, {terms}, {ticket.time_in_force}"
+    terms = formats.terms(ticket.order_type, ticket.limit_price, ticket.time_in_force, tick_size)
+    return f"{ticket.side} {formats.quantity(ticket.quantity)} {ticket.symbol}, {terms}"
 
 
 def placed(answer: OrderState | Order, ticket: Ticket | None = None) -> Notice:

@@ -71,14 +71,16 @@ def orders(rows: Sequence[Order], names: Names, cancel_in: Collection[int] = fro
         "Side": [_side(row.side) for row in rows],
         "Quantity": _cells([row.quantity for row in rows], formats.STEP_MIN),
         "Status": [_status(row) for row in rows],
+    }
+    if any(row.reason_code for row in rows):
+        columns |= {"Why": [formats.reason(row.reason_code) for row in rows]}
+    columns |= {
         "Filled": _cells([row.cum_quantity for row in rows], formats.STEP_MIN),
         "Average": _prices([row.average_price for row in rows], rows, finer=2),
         "Terms": [_terms(row) for row in rows],
         "Account": [_named(names, row.account_id) for row in rows],
         "Placed (UTC)": [formats.stamp(row.created_at) for row in rows],
     }
-    if any(row.reason_code for row in rows):
-        columns |= {"Why": [formats.reason(row.reason_code) for row in rows]}
     return _styled(
         pd.DataFrame(columns),
         {"Quantity": formats.quantity, "Filled": formats.quantity, "Average": _as_is},
@@ -203,7 +205,7 @@ def _side(side: str) -> str:
 
 
 def _terms(row: Order) -> str:
-    return f"{formats.terms(row.order_type, row.limit_price, row.tick_size)}, {row.time_in_force}"
+    return formats.terms(row.order_type, row.limit_price, row.time_in_force, row.tick_size)
 
 
 def _status(row: Order) -> str:

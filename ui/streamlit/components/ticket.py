@@ -11,7 +11,7 @@ from services.models import Account, Instrument, Preview, Ticket, User
 
 NUMBER_MAX = 999_999_999_999.0
 SIDES = {"buy": "▲ Buy", "sell": "▼ Sell"}
-TIMES = {"day": "Day", "gtc": "Until canceled"}
+TIMES = {"day": "Day", "gtc": "GTC (until canceled)"}
 
 
 def show(user: User, scope: Scope, tradable: list[Account]) -> None:
@@ -156,11 +156,11 @@ def _outcome() -> None:
 @st.dialog("Confirm order", icon=":material/gavel:", on_dismiss=order_flow.back)
 def _confirm(user: User, review: Review, account: Account, tick_size: Decimal) -> None:
     ticket, preview = review.ticket, review.preview
-    terms = formats.terms(ticket.order_type, ticket.limit_price, tick_size)
+    terms = formats.terms(ticket.order_type, ticket.limit_price, ticket.time_in_force, tick_size)
     paper = "PAPER" if account.paper else "LIVE"
     st.markdown(
         f"**{SIDES[ticket.side]} {formats.quantity(ticket.quantity)} {ticket.symbol}** · {terms} · "
-        f"{TIMES[ticket.time_in_force]} · {formats.plain(account.name)} · **{paper}**"
+        f"{formats.plain(account.name)} · **{paper}**"
     )
     _verdict(preview)
     lines = tables.preview(preview, ticket, account.currency, tick_size)
