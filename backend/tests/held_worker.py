@@ -6,6 +6,7 @@ import sys
 
 from app.core.settings import Settings
 from app.services.broker import Broker, Outcome, Send
+from app.services.db import Database
 from worker.__main__ import main, make_brokers
 from worker.bridges import Bridges
 
@@ -42,10 +43,10 @@ class HeldBroker:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def brokers_of(settings: Settings, bridges: Bridges) -> dict[str, Broker]:
+def brokers_of(settings: Settings, bridges: Bridges, database: Database) -> dict[str, Broker]:
     """Put the halting broker before every adapter."""
     point = os.environ["HOLD"]
-    brokers = make_brokers(settings, bridges)
+    brokers = make_brokers(settings, bridges, database)
     return {route: HeldBroker(broker, point) for route, broker in brokers.items()}
 
 

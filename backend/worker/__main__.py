@@ -18,12 +18,12 @@ from app.services.db import Database, create_engine
 from app.services.qc_client import QuantConnectBroker
 
 from .bridges import Bridges
+from .ib_route import start_interactive_brokers
 from .metrics import Metrics, MetricsServer
 from .service import SHARDS, Service
 
 log = get_logger("worker")
 
-HOST = "127.0.0.1"
 CLOSE_TIMEOUT_S = 2.0
 POOL_SIZE = 2
 
@@ -36,16 +36,19 @@ Carry orders from the outbox to the brokers, once, and book what the brokers rep
 
 Settings come from the environment and from the files of SECRETS_DIR:
   APP_ENV (required), DATABASE_HOST, DATABASE_PORT, DATABASE_NAME, QC_URL, QC_USER_ID,
+  IB_HOST (none: accounts of route ib wait), IB_PORT (7497: a TWS with a paper login),
+  IB_CLIENT_ID (1 to 999999, default 11; one worker only, always the same),
   SEND_TIMEOUT_S, SEND_VALID_S, SHARD_LEASE_S, POLL_INTERVAL_MS, QUERY_AFTER_S,
-  WORKER_METRICS_PORT, LOG_LEVEL; secrets app_worker_password, webhook_hmac, qc_token.
+  WORKER_METRICS_HOST, WORKER_METRICS_PORT, LOG_LEVEL;
+  secrets app_worker_password, webhook_hmac, qc_token.
 
-Answers GET /metrics and /healthz on 127.0.0.1:WORKER_METRICS_PORT.
+Answers GET /metrics and /healthz on WORKER_METRICS_HOST:WORKER_METRICS_PORT.
 SIGTERM and SIGINT finish the batch in flight, give the shards back and end with 0;
 a second one ends at once, which is safe as well: what was in flight is asked about later.
 """
 EXITS = "exit codes: 0 stopped as asked, 1 failed, 2 wrong arguments, 78 wrong configuration"
 
-BrokersFactory = Callable[[Settings, Bridges], dict[str, Broker]]
+BrokersFactory = Callable[[Settings, Bridges, Database], dict[str, Broker]]
 
 
 class ConfigurationError(Exception):
@@ -86,9 +89,9 @@ def check_times(settings: Settings) -> None:
         )
 
 
-def make_brokers(settings: Settings, bridges: Bridges) -> dict[str, Broker]:
-    """Make one adapter for each route there is."""
-    return {
+def make_brokers(settings: Settings, bridges: Bridges, database: Database) -> dict[str, Broker]:
+    """Make one adapter for each route there is; those that keep a connection begin at once."""
+    brokers: dict[str, Broker] = {
         "quantconnect": QuantConnectBroker(
             url=settings.qc_url,
             user_id=settings.qc_user_id,
@@ -98,16 +101,19 @@ def make_brokers(settings: Settings, bridges: Bridges) -> dict[str, Broker]:
             send_timeout_s=settings.send_timeout_s,
         )
     }
+    if settings.ib_host:
+        brokers["ib"] = start_interactive_brokers(settings, database)
+    return brokers
 
 
 async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFactory) -> None:
     """Run the worker until a signal ends it."""
     check_times(settings)
     metrics, bridges = Metrics(), Bridges()
-    brokers = brokers_of(settings, bridges)
     # Few: the role's connections are shared by all workers, and each loop needs one for moments.
     pooled = settings.model_copy(update={"database_pool_size": POOL_SIZE})
     database = Database(create_engine(pooled, "app_worker"))
+    brokers = brokers_of(settings, bridges, database)
     service = Service(
         settings,
         database=database,
@@ -116,7 +122,12 @@ async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFacto
         metrics=metrics,
         shards_max=shards_max,
     )
-    server = MetricsServer(metrics, service.health, host=HOST, port=settings.worker_metrics_port)
+    server = MetricsServer(
+        metrics,
+        service.health,
+        host=settings.worker_metrics_host,
+        port=settings.worker_metrics_port,
+    )
     try:
         await _listen(server, settings.worker_metrics_port)
         log.info("worker_started", pid=os.getpid(), shards_max=shards_max)
@@ -153,7 +164,8 @@ def _stop_on_signals() -> asyncio.Event:
 
 
 async def _close(database: Database, brokers: dict[str, Broker]) -> None:
-    for closing in (database.close(), *(broker.close() for broker in brokers.values())):
+    # What a broker still has to report goes into the database.
+    for closing in (*(broker.close() for broker in brokers.values()), database.close()):
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await closing

@@ -137,7 +137,7 @@ class Sender:
         """Touch the wire once, or say why not; every doubt about what happened is `unknown`."""
         call = self._call(send)
         if call is None:
-            return Outcome(kind=OutcomeKind.NOT_SENT, reason="no_adapter")
+            return Outcome(kind=OutcomeKind.NOT_SENT, reason=f"no_adapter_for_route_{send.route}")
         if not self._bridges.is_heard(send.route, send.broker_account):
             return _held_back("bridge_not_heard")
         # Nothing is awaited between this check and the call: a process that was stopped in

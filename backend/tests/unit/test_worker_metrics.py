@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from worker.__main__ import EXIT_CONFIG
 from worker.metrics import Metrics, MetricsServer
 
 
@@ -80,3 +84,20 @@ async def test_an_endless_request_is_hung_up_on(face: tuple[int, Metrics, Lanes]
         status = 0
     assert status == 0
     assert (await get(port, "/healthz"))[0] == 200
+
+
+def test_the_worker_answers_where_it_is_told() -> None:
+    names = ("app_worker_password", "webhook_hmac", "qc_token")
+    secrets = {name.upper(): "s" * 32 for name in names}
+    done = subprocess.run(
+        [sys.executable, "-m", "worker"],
+        # An address kept for documentation, which no machine has.
+        env={"PATH": os.environ["PATH"], "APP_ENV": "test", "WORKER_METRICS_HOST": "192.0.2.1"}
+        | secrets,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == EXIT_CONFIG
+    assert "('192.0.2.1', 9101)" in done.stderr

@@ -5,7 +5,9 @@
 -- A new epoch or deployment is audited. An epoch that counts from 1 again starts the sequence anew,
 -- one that counts on keeps it.
 -- SQLSTATE 25001; IN404 source_unknown; IN409 epoch_stale; IN422 source_invalid, deploy_id_invalid,
--- epoch_invalid, events_invalid, heartbeat_invalid. Called by app_write. Test: test_sp_inbox.py
+-- epoch_invalid, events_invalid, heartbeat_invalid. Called by app_write for what comes by webhook,
+-- and by sp_inbox_report for what the worker hears itself (`ib:`); neither speaks for the other.
+-- Test: test_sp_inbox.py, test_ibkr_worker.py
 
 CREATE OR REPLACE FUNCTION app.sp_inbox_put(
     p_source text, p_deploy_id text, p_epoch bigint, p_events jsonb, p_heartbeat jsonb
@@ -33,7 +35,9 @@ BEGIN
             USING ERRCODE = 'IN422', DETAIL = 'heartbeat_invalid';
     END IF;
     v_account_id := app.sp_source_account(p_source);
-    IF v_account_id IS NULL THEN
+    IF v_account_id IS NULL
+        OR (p_source LIKE 'ib:%') <> (session_user = 'app_worker')
+    THEN
         RAISE EXCEPTION 'no account reports from here'
             USING ERRCODE = 'IN404', DETAIL = 'source_unknown';
     END IF;

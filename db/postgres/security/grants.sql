@@ -33,6 +33,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_release_shards,
     app.sp_begin_sends,
     app.sp_finish_sends,
+    app.sp_inbox_report,
     app.sp_inbox_pending,
     app.sp_apply_broker_event,
     app.sp_query_inflight,

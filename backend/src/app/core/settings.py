@@ -79,12 +79,18 @@ class Settings(BaseSettings):
     qc_user_id: str = "1"
     qc_token: SecretStr = SecretStr("")
 
+    # A TWS or Gateway; without a host there is no route `ib`.
+    ib_host: str = ""
+    ib_port: int = Field(default=7497, ge=1, le=65535)
+    ib_client_id: int = Field(default=11, ge=1, le=999_999)
+
     send_timeout_s: float = Field(default=2.0, gt=0)
     send_valid_s: float = Field(default=10.0, gt=0)
     shard_lease_s: float = Field(default=20.0, gt=0)
     poll_interval_ms: int = Field(default=250, ge=10)
     query_after_s: float = Field(default=3.0, gt=0)
     order_ttl_s: float = Field(default=120.0, gt=0)
+    worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: int = Field(default=9101, ge=0, le=65535)
 
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -143,6 +143,24 @@ def _wait_s(seconds: float | None) -> float | None:
     if seconds is None or not math.isfinite(seconds):
         return None
     return round(min(max(seconds, 0.0), RETRY_AFTER_MAX_S), 3)
+
+
+async def inbox_report(
+    connection: asyncpg.Connection,
+    *,
+    source: str,
+    deploy_id: str,
+    events: Sequence[dict[str, Any]],
+    heartbeat: dict[str, Any] | None,
+) -> None:
+    """Keep what was heard over a connection of the worker's own, once an event."""
+    await connection.execute(
+        "SELECT app.sp_inbox_report($1, $2, $3::text::jsonb, $4::text::jsonb)",
+        source,
+        deploy_id,
+        json.dumps(list(events)),
+        json.dumps(heartbeat),
+    )
 
 
 async def inbox_pending(connection: asyncpg.Connection, owner: str, *, limit: int) -> list[int]:
