@@ -152,7 +152,7 @@ async def open_world(database: Database, core: Core, **settings: Any) -> AsyncIt
             "public_url": ORIGIN,
             "secrets_dir": database.cluster.secrets_dir,
             "database_host": database.host,
-            "database_port": database.port,
+            "database_port": database.port_for("app_write"),
             "database_name": database.name,
             "supertokens_uri": core.uri,
             "signin_limit_per_minute": 10_000,

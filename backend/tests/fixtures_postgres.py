@@ -1,31 +1,26 @@
 """Gives tests a real Postgres: one cluster a run, one fresh migrated database a test."""
 
-import ctypes
 import itertools
 import json
 import os
 import secrets
 import shutil
-import signal
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import asyncpg
-import psycopg
 import pytest
+from poolers import POOLED_ROLES, chosen_pooler, running_pooler
+from postgres_servers import LOOPBACK, chosen_image, running_postgres
 from psycopg import sql
 
 from app.services import database_setup
 from app.services.database_setup import SetupSettings
-from native import postgres
 
 ROLES = ("postgres", "app_migrate", "app_write", "app_worker", "app_read", "core")
 SECRETS = (
@@ -38,9 +33,16 @@ DEFAULT_LIMITS = (Decimal(10_000), Decimal(50_000), Decimal("0.10"))
 
 TEMPLATE = "informania_template"
 FOLDER_PREFIX = "informania-pg-"
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 20
-PR_SET_PDEATHSIG = 1
+
+
+def pytest_report_header() -> list[str]:
+    """Say which server the tests run on when it is not this machine's own."""
+    image, pooler = chosen_image(), chosen_pooler()
+    return [
+        *([f"Postgres: image {image}"] if image else []),
+        *([f"pooler: {pooler.version()}"] if pooler else []),
+    ]
+
 
 _names = (f"test_{number}" for number in itertools.count(1))
 
@@ -50,9 +52,15 @@ class Cluster:
     """A running server with the migrated template."""
 
     port: int
-    data_dir: Path
     secrets_dir: Path
-    host: str = "127.0.0.1"
+    # Where the roles of the pooler come in, when the run has one.
+    pooler_port: int | None = None
+    host: str = LOOPBACK
+
+    def port_for(self, role: str) -> int:
+        """Return where a role comes in: the pooler or the server itself."""
+        pooled = self.pooler_port is not None and role in POOLED_ROLES
+        return self.pooler_port if pooled and self.pooler_port else self.port
 
     def settings(self, database: str) -> SetupSettings:
         """Return what the one-shots need to reach a database of this cluster."""
@@ -96,8 +104,12 @@ class Database:
 
     @property
     def port(self) -> int:
-        """The port of the server."""
+        """The port of the server itself."""
         return self.cluster.port
+
+    def port_for(self, role: str) -> int:
+        """Return where a role comes in: the pooler or the server itself."""
+        return self.cluster.port_for(role)
 
     @property
     def settings(self) -> SetupSettings:
@@ -107,7 +119,8 @@ class Database:
     def dsn(self, role: str) -> str:
         """Return the address of this database for a role, with its password."""
         password = self.cluster.password(role)
-        return f"postgresql://{role}:{password}@{self.host}:{self.port}/{self.name}"
+        port = self.port_for(role)
+        return f"postgresql://{role}:{password}@{self.host}:{port}/{self.name}"
 
     async def connect(self, role: str) -> asyncpg.Connection:
         """Open a connection as a role; the fixture closes it."""
@@ -188,14 +201,15 @@ def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=_base_folder()))
     try:
         secrets_dir = _make_secrets(folder / "secrets")
-        binaries = postgres.find_binaries()
-        password = (secrets_dir / "postgres_password").read_text()
-        postgres.initialize(binaries, folder / "data", password, extra_args=["--no-sync"])
-        with _Server(binaries, folder) as port:
-            cluster = Cluster(port, folder / "data", secrets_dir)
+        with running_postgres(folder, secrets_dir / "postgres_password") as port:
+            cluster = Cluster(port, secrets_dir)
             database_setup.bootstrap(cluster.settings(TEMPLATE))
             database_setup.migrate(cluster.settings(TEMPLATE))
-            yield cluster
+            if chosen_pooler():
+                with running_pooler(folder, secrets_dir, port) as pooler:
+                    yield replace(cluster, pooler_port=pooler.port)
+            else:
+                yield cluster
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -239,66 +253,3 @@ def _make_secrets(folder: Path) -> Path:
         (folder / name).write_text(secrets.token_hex(32))
         (folder / name).chmod(0o600)
     return folder
-
-
-class _Server:
-    """Runs the server on a free port; it dies with this process, however that ends."""
-
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self._binaries = binaries
-        self._folder = folder
-
-    def __enter__(self) -> int:
-        port = _free_port()
-        argv = postgres.server_argv(self._binaries, self._folder / "data", port)
-        self._log = (self._folder / "server.log").open("wb")
-        self._process = subprocess.Popen(
-            argv,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-            preexec_fn=_die_with,  # noqa: PLW1509 (one prctl, nothing else)
-        )
-        try:
-            self._wait(port)
-        except BaseException:
-            self.__exit__()
-            raise
-        return port
-
-    def _wait(self, port: int) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        password = (self._folder / "secrets/postgres_password").read_text()
-        while True:
-            try:
-                psycopg.connect(
-                    host="127.0.0.1", port=port, user="postgres", password=password
-                ).close()
-            except psycopg.OperationalError as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    log = (self._folder / "server.log").read_text()
-                    raise RuntimeError(f"Postgres did not start: {error}\n{log}") from error
-                time.sleep(0.05)
-            else:
-                return
-
-    def __exit__(self, *_: object) -> None:
-        for stop in (postgres.STOP_SIGNAL, signal.SIGQUIT, signal.SIGKILL):
-            self._process.send_signal(stop)
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        self._log.close()
-
-
-def _die_with() -> None:
-    # SIGQUIT makes the server leave at once, with all its children.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

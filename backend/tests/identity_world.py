@@ -27,7 +27,7 @@ def settings_for(database: Postgres, core: Core, **changes: Any) -> Settings:
             "public_url": PUBLIC_URL,
             "secrets_dir": database.cluster.secrets_dir,
             "database_host": database.host,
-            "database_port": database.port,
+            "database_port": database.port_for("app_write"),
             "database_name": database.name,
             "supertokens_uri": core.uri,
             "signin_limit_per_minute": 1000,

@@ -82,7 +82,7 @@ async def site(database: Database, core: Core) -> AsyncIterator[Site]:
             api_role="api",
             secrets_dir=database.cluster.secrets_dir,
             database_host=database.host,
-            database_port=database.port,
+            database_port=database.port_for("app_write"),
             database_name=database.name,
             supertokens_uri=core.uri,
             signin_limit_per_minute=12,

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 from paper_world import HMAC_KEY, PROJECT, QC_TOKEN, QC_USER, PaperProcess, Receiver, until
 
@@ -251,6 +253,18 @@ def test_a_taken_port_is_told_in_a_sentence(
     with pytest.raises(AssertionError, match=r"in use; set another PAPER_QC_PORT\n$"):
         second.start()
     second.close()
+
+
+def test_it_listens_where_it_is_told_and_nowhere_else(tmp_path: Path, receiver: Receiver) -> None:
+    paper = PaperProcess(tmp_path, receiver, PAPER_HOST="127.0.0.2")
+    paper.control.base_url = httpx.URL(f"http://127.0.0.2:{paper.test_port}")
+    paper.start()
+    try:
+        for port in (paper.qc_port, paper.test_port):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), 1)
+    finally:
+        paper.close()
 
 
 def test_it_does_not_start_in_production(tmp_path: Path, receiver: Receiver) -> None:

@@ -1,6 +1,7 @@
 -- sp_housekeep(quotes kept, events kept, sessions kept) -> partitions dropped
--- Makes the partitions of the coming days and drops what is older than asked: sampled quotes, done
--- events, and revoked sessions that no token can name any more; thins out old samples of equity.
+-- Makes the partitions of the coming days and drops what is older than asked: sampled quotes and
+-- done events by whole days of UTC, so that partitions and hypertables keep the same rows, and
+-- revoked sessions that no token can name any more; thins out old samples of equity.
 -- Meant for a daily timer.
 -- IN422 keep_invalid below one day. Callers: app_worker, app_migrate.
 
@@ -15,6 +16,7 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_day interval := interval '1 day';
     v_bucket interval := interval '5 min';
+    v_midnight timestamptz := '2000-01-01 00:00+00';
     v_dropped integer := 0;
 BEGIN
     IF least(p_quotes_keep, p_events_keep, p_sessions_keep) < v_day
@@ -29,8 +31,11 @@ BEGIN
     PERFORM market.ensure_partitions(
         'app.events_done', 'done_at', v_now, v_now + 7 * v_day, v_day
     );
-    v_dropped := market.drop_before('market.quotes', 'quote_at', v_now - p_quotes_keep)
-        + market.drop_before('app.events_done', 'done_at', v_now - p_events_keep);
+    v_dropped := market.drop_before(
+        'market.quotes', 'quote_at', date_bin(v_day, v_now - p_quotes_keep, v_midnight)
+    ) + market.drop_before(
+        'app.events_done', 'done_at', date_bin(v_day, v_now - p_events_keep, v_midnight)
+    );
     -- Of equity older than a week, the last sample of each five minutes stays. Daily, so a few days
     -- back are enough.
     DELETE FROM market.equity AS e
@@ -41,7 +46,7 @@ BEGIN
           WHERE k.account_id = e.account_id
             AND k.currency = e.currency
             AND k.equity_at > e.equity_at
-            AND k.equity_at < date_bin(v_bucket, e.equity_at, '2000-01-01 00:00+00') + v_bucket
+            AND k.equity_at < date_bin(v_bucket, e.equity_at, v_midnight) + v_bucket
       );
     DELETE FROM security.revoked_sessions WHERE revoked_at < v_now - p_sessions_keep;
     RETURN v_dropped;

@@ -19,6 +19,8 @@ CREATE SCHEMA IF NOT EXISTS market AUTHORIZATION app_owner;
 CREATE SCHEMA IF NOT EXISTS reporting AUTHORIZATION app_owner;
 CREATE SCHEMA IF NOT EXISTS audit AUTHORIZATION audit_owner;
 CREATE SCHEMA IF NOT EXISTS auth_dev AUTHORIZATION core;
+-- That of the real identity core, which runs in containers.
+CREATE SCHEMA IF NOT EXISTS supertokens AUTHORIZATION core;
 
 GRANT USAGE ON SCHEMA audit TO app_owner;
 

@@ -1,5 +1,8 @@
 -- Bars, quotes and equity: hypertables where TimescaleDB is, range partitions elsewhere, and the
 -- same three functions above both. Run once, as app_owner, by revision 20260109_timeseries.
+--
+-- Only what TimescaleDB's Apache edition has. Of the rest, compression and continuous aggregates
+-- are refused by it for tables with row security, which all of ours have, whatever the license.
 
 -- has_timescale() -> whether this database keeps its series in hypertables.
 CREATE FUNCTION market.has_timescale() RETURNS boolean

@@ -42,7 +42,7 @@ async def desk(database: Database, secrets_dir: Path, monkeypatch: pytest.Monkey
     settings = {
         "APP_ENV": "test",
         "DATABASE_HOST": database.host,
-        "DATABASE_PORT": str(database.port),
+        "DATABASE_PORT": str(database.port_for("app_read")),
         "DATABASE_NAME": database.name,
         "SECRETS_DIR": str(secrets_dir),
     }

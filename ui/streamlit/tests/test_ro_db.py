@@ -83,7 +83,7 @@ async def desk(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
             "APP_ENV": "test",
             "API_URL": f"http://127.0.0.1:{port}",
             "DATABASE_HOST": database.host,
-            "DATABASE_PORT": str(database.port),
+            "DATABASE_PORT": str(database.port_for("app_read")),
             "DATABASE_NAME": database.name,
             "SECRETS_DIR": str(database.cluster.secrets_dir),
         }

@@ -150,7 +150,9 @@ def _set_password(connection: psycopg.Connection, role: str, password: str) -> N
 def _create_database(connection: psycopg.Connection, name: str) -> None:
     query = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
     if connection.execute(query, [name]).fetchone() is None:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        # Images of TimescaleDB put the extension into template1, where it lands in another schema.
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+        connection.execute(create)
 
 
 # --- migrate --------------------------------------------------------------------------------
