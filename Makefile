@@ -1,6 +1,6 @@
 # The handles of Informania. `make up` and `make test` set up themselves what they need.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean dev test check screenshots fmt setup lock
+.PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose
 MAKEFLAGS += --no-print-directory
 
 ARGS :=
@@ -8,6 +8,16 @@ PYTHON_TREES := backend auth/supertokens ops/native ops/quantconnect tests ui
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-package informania-backend
 PROJECTS := $(addsuffix /pyproject.toml,backend backend/worker backend/paper auth/supertokens/devcore)
+
+PYTEST := .venv/bin/pytest -c backend/pyproject.toml --rootdir=. --numprocesses 2 --dist loadgroup
+INTEGRATION := backend/tests/integration
+SQL_TESTS = $(wildcard $(addprefix $(INTEGRATION)/test_,sp_*.py reporting*.py audit_chain.py \
+	equity_samples.py market_data.py master_data.py migrations.py rights.py seed.py token_user.py))
+POOLED_TESTS = $(wildcard $(INTEGRATION)/test_api_*.py $(INTEGRATION)/test_identity_*.py) \
+	$(wildcard $(INTEGRATION)/test_reporting*.py) $(INTEGRATION)/test_login_page.py \
+	$(INTEGRATION)/test_token_user.py
+READERS := $(addprefix ui/streamlit/tests/test_,ro_db.py pages_database.py)
+TIMESCALE_IMAGE ?= timescale/timescaledb:2.19.3-pg17
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +44,26 @@ test: setup ## Run the tests (ARGS="backend/tests/unit -k price")
 	@PYTHON= scripts/build_zig_lmdb.sh
 	@.venv/bin/pytest -c backend/pyproject.toml --rootdir=. --numprocesses 2 --dist loadgroup $(ARGS)
 
+test-pgbouncer: setup ## The API and the reads through a real PgBouncer (PGBOUNCER_BIN or _IMAGE)
+	@PYTHON= scripts/build_zig_lmdb.sh
+	@TEST_POOLER=1 $(PYTEST) $(POOLED_TESTS) $(READERS) backend/tests/pooler $(ARGS)
+	@TEST_POOLER=1 TEST_POOLER_SIZE=1 $(PYTEST) $(READERS) $(ARGS)
+
+test-timescale: setup ## The SQL tests on TimescaleDB (TIMESCALE_IMAGE=, or empty and PG_BIN=)
+	@TEST_POSTGRES_IMAGE=$(TIMESCALE_IMAGE) TEST_POSTGRES_PRELOAD=timescaledb \
+		$(PYTEST) $(SQL_TESTS) backend/tests/timescale $(ARGS)
+
+test-sql: setup ## The SQL tests on another Postgres (POSTGRES_IMAGE=postgres:17, or PG_BIN=)
+	@TEST_POSTGRES_IMAGE=$(POSTGRES_IMAGE) $(PYTEST) $(SQL_TESTS) $(ARGS)
+
+test-load: setup ## Put load on it, then check the books (USERS=20 SECONDS=30; URL=: one that runs)
+	@PYTHON= scripts/build_zig_lmdb.sh
+	@.venv/bin/python tests/load/run.py --users $(or $(USERS),20) --seconds $(or $(SECONDS),30) \
+		--url "$(URL)" $(if $(DEMO),--demo $(DEMO))
+
+test-compose: setup ## Run the platform in containers and test it there (ARGS="caddy nginx pgbouncer")
+	@scripts/test_compose.sh $(ARGS)
+
 check: setup ## Check style, types, contracts, SQL and shell
 	@scripts/check.sh
 
@@ -53,3 +83,10 @@ lock: setup ## Compile the hashed requirements anew
 	@$(COMPILE) $(PROJECTS) backend/requirements.in --output-file backend/requirements.txt
 	@$(COMPILE) ui/streamlit/requirements.in --output-file ui/streamlit/requirements.txt
 	@$(COMPILE) backend/requirements-dev.in --output-file backend/requirements-dev.txt
+
+docs: setup ## Write the generated parts of docs/data_model.md anew
+	@UPDATE_DOCS=1 $(PYTEST) --numprocesses 0 $(INTEGRATION)/test_data_model.py
+
+ci-sync: ## Copy the workflows to where GitHub looks
+	@mkdir --parents .github/workflows
+	@cp ops/ci/github-actions/*.yml .github/workflows/

@@ -26,8 +26,10 @@ trap 'rm --recursive --force "$work"' EXIT
 if ! (cd target && sha256sum --check --status ../lmdb.sha256) 2>/dev/null; then
   say "fetching LMDB's source (${sdist%% *})"
   printf '%s\n' "$sdist" >"$work/requirements.txt"
-  "$python" -m pip download --quiet --no-binary :all: --no-deps --require-hashes --dest "$work" \
-    --requirement "$work/requirements.txt" || die "the package index did not serve it; see above"
+  # Its set-up then neither patches nor compiles anything: not every machine has the tools.
+  LMDB_PURE=1 "$python" -m pip download --quiet --no-binary lmdb --no-deps --require-hashes \
+    --dest "$work" --requirement "$work/requirements.txt" ||
+    die "the package index did not serve it; see above"
   mkdir "$work/lmdb-src"
   tar --extract --file "$work/lmdb-3.0.0.tar.gz" --directory "$work/lmdb-src" --transform 's,.*/,,' \
     lmdb-3.0.0/LICENSE lmdb-3.0.0/lib/{mdb.c,midl.c,lmdb.h,midl.h}

@@ -6,4 +6,4 @@
 # `make up` does the same at every start; this is for a database that is already up.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-PYTHONPATH=ops exec .venv/bin/python -m native run migrate
+exec scripts/run_all.sh run migrate

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Run the platform on this machine, without containers.
+# Run the platform: in containers, or on this machine without any.
 #
 #   scripts/run_all.sh             set up what is missing, start all, return when all is healthy
-#   scripts/run_all.sh VERB ...    down, status, logs or clean, with the options of that verb
+#   scripts/run_all.sh VERB ...    down, status, logs, clean or run, with the options of that verb
 #
-# Settings come from the environment, then from .env: PORT_BASE, PUBLIC_URL, PYTHON, PG_BIN, RUN_DIR.
+# MODE=docker or MODE=native says where; MODE=auto, the default, takes Docker only when its engine,
+# Compose and every image are there or can be fetched. The choice is kept in .run/mode until
+# `make clean`. Other settings come from the environment, then from .env: PORT_BASE, HTTP_PORT,
+# PUBLIC_URL, PROFILES, PYTHON, PG_BIN, RUN_DIR.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,16 +18,25 @@ die() {
 
 verb=${1:-up}
 [[ $# -gt 0 ]] && shift
-[[ "${MODE:-native}" =~ ^(native|auto)$ ]] || die "MODE=$MODE is unknown: use MODE=native"
-[[ "$(uname -s)" == Linux ]] || die "running without containers needs Linux"
+[[ "$(uname -s)" == Linux ]] || die "the platform needs Linux"
 
-if [[ "$verb" == up ]]; then
-  setpriv --pdeathsig TERM -- scripts/init_dev.sh
-fi
-# The runner itself needs no package, so it can also stop and clean a broken environment.
-python=.venv/bin/python
-[[ -x $python ]] || python=${PYTHON:-python3}
+# The runners need no package, so they can also stop and clean a broken environment.
+choose_python() {
+  python=.venv/bin/python
+  [[ -x $python ]] || python=${PYTHON:-python3}
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    die "$python is missing or older than 3.11: install Python 3.11 or newer, or name one with PYTHON=..."
+}
 if [[ ! -w ${HOME:-/nonexistent} ]]; then
   export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$PWD/.cache}
 fi
-PYTHONPATH=ops exec "$python" -m native "$verb" "$@"
+export PYTHONPATH=ops
+
+choose_python
+mode=$("$python" -m native.mode "$verb")
+[[ $mode == native ]] || exec "$python" -m native.containers "$verb" "$@"
+if [[ "$verb" == up ]]; then
+  PYTHONPATH='' setpriv --pdeathsig TERM -- scripts/init_dev.sh
+  choose_python
+fi
+exec "$python" -m native "$verb" "$@"

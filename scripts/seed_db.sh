@@ -6,4 +6,4 @@
 # `make up` does the same at every start; what is there stays as it is. DEMO_CONFIG names another demo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-PYTHONPATH=ops exec .venv/bin/python -m native run seed
+exec scripts/run_all.sh run seed

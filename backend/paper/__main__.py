@@ -30,7 +30,7 @@ def _listen(settings: Settings) -> list[socket.socket]:
     """Open both ports before anything starts, so that a taken one is told in a sentence."""
     sockets = []
     for name in ("paper_qc_port", "paper_test_port"):
-        address = (settings.paper_bind_address, getattr(settings, name))
+        address = (settings.paper_host, getattr(settings, name))
         try:
             sockets.append(socket.create_server(address))
         except OSError as error:

@@ -24,7 +24,8 @@ class Settings(BaseSettings):
     app_env: Literal["dev", "test"] = "dev"
     paper_qc_port: int = Field(default=5612, ge=0, le=65535)
     paper_test_port: int = Field(default=5613, ge=0, le=65535)
-    paper_bind_address: str = "127.0.0.1"
+    # Another address is for a private container network: the test face asks nobody who he is.
+    paper_host: str = "127.0.0.1"
     paper_state_dir: Path = ROOT / ".run" / "paper"
     paper_step_seconds: float = Field(default=0.05, ge=0.01, le=1)
     paper_seed: int = 1

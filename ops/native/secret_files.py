@@ -21,17 +21,22 @@ NAMES = (
     "anchor_key",
 )
 SECRET_BYTES = 32
+OWNER_ONLY = 0o600
 
 
 class SecretError(Exception):
     """The secrets cannot be used as they are; the message says what to do."""
 
 
-def ensure(folder: Path) -> list[str]:
+def ensure(folder: Path, *, mode: int = OWNER_ONLY) -> list[str]:
     """Make the secrets that are missing; return their names. What is there is never changed."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    return [name for name in NAMES if _ensure_file(folder / name)]
+    return [
+        name
+        for name in NAMES
+        if ensure_file(folder / name, secrets.token_hex(SECRET_BYTES), mode=mode)
+    ]
 
 
 def read(path: Path) -> str:
@@ -39,19 +44,20 @@ def read(path: Path) -> str:
     return path.read_text().strip() if path.is_file() else ""
 
 
-def _ensure_file(path: Path) -> bool:
+def ensure_file(path: Path, value: str, *, mode: int = OWNER_ONLY) -> bool:
+    """Write a secret unless there is one; return whether it was written."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise SecretError(f"{path} is not a plain file: put the secret itself there")
     if path.exists():
-        path.chmod(0o600)
+        path.chmod(mode)
         if not path.read_text().strip():
             raise SecretError(f"{path} is empty: put its value back, or remove it for a new one")
         return False
-    _write_once(path, secrets.token_hex(SECRET_BYTES))
+    _write_once(path, value, mode)
     return True
 
 
-def _write_once(path: Path, value: str) -> None:
+def _write_once(path: Path, value: str, mode: int) -> None:
     # A file appears under its name only when it is whole, even when the machine stops here.
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
@@ -59,5 +65,6 @@ def _write_once(path: Path, value: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(value)
         file.flush()
+        os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     draft.rename(path)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,19 @@ def platform(it: Installation, *, admin_socket: Path, reload: bool = False) -> l
     env = {**_shared_env(it), "CADDY_ADMIN": f"unix/{admin_socket}"}
     make = partial(_service, it, env)
     ours = partial(_service, it, {**env, "PYTHONPATH": str(it.root / "ops")})
-    return [
+    services = [
         *_database(it, ours),
         *_surroundings(it, make),
         *_core(it, make, reload=reload),
         *_doors(it, env, make, reload=reload),
     ]
+    # A core that somebody else runs is neither started nor stopped here.
+    return _without(services, "supertokens") if it.setting("SUPERTOKENS_URI", "") else services
+
+
+def _without(services: Sequence[Service], name: str) -> list[Service]:
+    left = (service for service in services if service.name != name)
+    return [replace(it, needs=tuple(need for need in it.needs if need != name)) for it in left]
 
 
 def _database(it: Installation, make: Any) -> list[Service]:
@@ -191,16 +199,18 @@ def _shared_env(it: Installation) -> dict[str, str]:
 def _topology(it: Installation) -> dict[str, str]:
     port = {name: str(number) for name, number in it.ports.items()}
     api = f"{LOOPBACK}:{port['api']}"
+    core = it.setting("SUPERTOKENS_URI", f"http://{LOOPBACK}:{port['supertokens']}")
     return {
         "PUBLIC_URL": it.url,
         "HTTP_PORT": port["proxy"],
         "API_UPSTREAM": api,
+        "HOT_UPSTREAM": api,
         "API_URL": f"http://{api}",
         "STREAMLIT_UPSTREAM": f"{LOOPBACK}:{port['streamlit']}",
         "DATABASE_HOST": LOOPBACK,
         "DATABASE_PORT": port["postgres"],
         "DATABASE_NAME": DATABASE_NAME,
-        "SUPERTOKENS_URI": f"http://{LOOPBACK}:{port['supertokens']}",
+        "SUPERTOKENS_URI": core,
         "DEVCORE_HOST": LOOPBACK,
         "DEVCORE_PORT": port["supertokens"],
         "QC_URL": f"http://{LOOPBACK}:{port['paper_qc']}/api/v2/",

@@ -62,9 +62,14 @@ def _cells(facts: dict[str, Any]) -> tuple[str, str, str, str]:
 
 
 def print_summary(it: Installation) -> None:
-    """Print the table, the address and the demo users."""
+    """Print the table, the address and the demo users of a platform on this machine."""
     state = read_state(it.state_file)
-    print(f"\n{table(state)}\n\nInformania is up: {url_of(state)}", flush=True)
+    print_platform(it, {**state, "url": url_of(state)})
+
+
+def print_platform(it: Installation, state: State) -> None:
+    """Print the table, the address and the demo users."""
+    print(f"\n{table(state)}\n\nInformania is up: {state['url']}", flush=True)
     users = _demo_users(it)
     if users:
         print(f"\n{render(users)}\n\nTheir passwords are in {it.run_dir / 'demo.json'}", flush=True)
