@@ -4,7 +4,6 @@ Runs against the core named by SUPERTOKENS_URI (its key in CORE_API_KEY), else t
 """
 
 import os
-import statistics
 import time
 from typing import Any
 from uuid import uuid4
@@ -97,19 +96,20 @@ async def test_the_right_password_alone_signs_in(any_core: Core) -> None:
     assert unknown == {"status": "WRONG_CREDENTIALS_ERROR"}
 
 
+@pytest.mark.skipif(bool(FOREIGN), reason="a promise of the development core alone")
 async def test_an_unknown_user_takes_as_long_as_a_wrong_password(any_core: Core) -> None:
     email = address()
     await sign_up(any_core, email)
 
-    async def median_s(whose: str) -> float:
+    async def quickest_s(whose: str) -> float:
         times = []
         for _ in range(9):
             started = time.perf_counter()
             await sign_in(any_core, whose, "wrong password 1")
             times.append(time.perf_counter() - started)
-        return statistics.median(times)
+        return min(times)
 
-    known, unknown = await median_s(email), await median_s(address())
+    known, unknown = await quickest_s(email), await quickest_s(address())
     assert unknown > known * 0.6
 
 
