@@ -56,6 +56,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     app_env = environ.get("APP_ENV", "")
     if app_env not in APP_ENVS:
         raise SettingsError(f"APP_ENV must be one of {', '.join(APP_ENVS)}.")
+    secrets = _read_secrets(environ)
+    if app_env == "production":
+        _refuse_placeholders(secrets)
     return Settings(
         app_env=app_env,
         public_url=_origin(environ, "PUBLIC_URL", "http://localhost:8080"),
@@ -64,7 +67,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         database_port=_port(environ.get("DATABASE_PORT") or "5433"),
         database_name=environ.get("DATABASE_NAME") or "informania",
         login_module=environ.get("LOGIN_MODULE") or "peg_login",
-        secrets=_read_secrets(environ),
+        secrets=secrets,
         # Set wherever our own paper venue runs.
         replayed_prices=bool(environ.get("REPLAY_SESSION_SECONDS")),
     )
@@ -102,3 +105,9 @@ def _secret(environ: Mapping[str, str], folder: str | None, name: str) -> str:
         return value.strip()
     path = Path(folder) / name if folder else None
     return path.read_text().strip() if path and path.is_file() else ""
+
+
+def _refuse_placeholders(secrets: Mapping[str, str]) -> None:
+    for name, value in secrets.items():
+        if value and value.lower() in PLACEHOLDERS:
+            raise SettingsError(f"{name.upper()} holds a placeholder; production refuses it.")

@@ -18,7 +18,7 @@ from typing import Literal, cast
 
 import psycopg
 import supertokens_python
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from supertokens_python.asyncio import list_users_by_account_info
 from supertokens_python.recipe import emailpassword, session, userroles
 from supertokens_python.recipe.emailpassword.asyncio import sign_up
@@ -45,6 +45,8 @@ class SeedSettings(SetupSettings):
     app_env: Literal["dev", "test", "production"]
     public_url: str = "http://localhost:8080"
     supertokens_uri: str = "http://127.0.0.1:3567"
+    # Of a core that somebody else runs, whose key is not among our files.
+    core_api_key: SecretStr | None = None
     demo_config: Path = REPOSITORY_DIR / "db/postgres/demo/demo.toml"
     demo_file: Path = REPOSITORY_DIR / ".run/demo.json"
 
@@ -163,6 +165,8 @@ async def _sign_up_all(
 
 
 def _init_identity(settings: SeedSettings) -> None:
+    key = settings.core_api_key
+    api_key = key.get_secret_value() if key else settings.secret("core_api_key")
     supertokens_python.init(
         app_info=supertokens_python.InputAppInfo(
             app_name="Informania",
@@ -170,7 +174,7 @@ def _init_identity(settings: SeedSettings) -> None:
             website_domain=settings.public_url,
         ),
         supertokens_config=supertokens_python.SupertokensConfig(
-            connection_uri=settings.supertokens_uri, api_key=settings.secret("core_api_key")
+            connection_uri=settings.supertokens_uri, api_key=api_key
         ),
         framework="fastapi",
         mode="asgi",
