@@ -115,7 +115,7 @@ async def see_the_timeline(trader: Person, order: dict[str, Any]) -> None:
     rows = await eventually(lambda: trader.rows(name), lambda rows: "filled" in str(rows))
     steps = [row[3] for row in rows]
     assert steps[0].startswith("order.place")
-    assert any(step.startswith("fill: 7 at ") for step in steps)
+    assert any(step.startswith("fill: 7 at ") for step in steps), rows
     summary = trader.page.get_by_text("buy 7 AAPL, market, day").last
     await expect(summary).to_contain_text("filled 7 at")
 

@@ -33,7 +33,13 @@ class Toy:
         command = [sys.executable, str(TOY), str(run_dir), json.dumps(services)]
         with self.output.open("wb") as output:
             self.guard = subprocess.Popen(
-                command, env=environ, stdout=output, stderr=output, start_new_session=True
+                command,
+                env=environ,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                # Whoever runs the tests in the background has them ignore these.
+                preexec_fn=listen_to_signals,  # noqa: PLW1509
             )
 
     @property
@@ -63,6 +69,11 @@ class Toy:
 
     def left(self) -> list[int]:
         return marked(self.run_dir)
+
+
+def listen_to_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def until(condition: Callable[[], object], output: Path | None = None) -> None:

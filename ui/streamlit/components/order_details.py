@@ -28,7 +28,7 @@ def show(user: User, scope: Scope, cancel_in: frozenset[int]) -> None:
     with panel.frame("timeline", steps):
         st.dataframe(
             tables.timeline(steps.rows),
-            hide_index=True, placeholder="—", key="timeline_table",
+            hide_index=True, placeholder="—", key="timeline_table", height="content",
             alt=f"Timeline of order {order.order_id}",
         )  # fmt: skip
 
