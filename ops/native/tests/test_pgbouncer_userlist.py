@@ -39,7 +39,8 @@ def test_a_quote_in_a_password_is_doubled() -> None:
 
 
 def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "native.pgbouncer_userlist", tmp_path, tmp_path / "list"]
+    folder, target = str(tmp_path), str(tmp_path / "list")
+    command = [sys.executable, "-m", "native.pgbouncer_userlist", folder, target]
     done = subprocess.run(
         command, env={"PYTHONPATH": str(ROOT / "ops")}, capture_output=True, text=True, check=False
     )
