@@ -129,7 +129,13 @@ def serving(upstream: Upstream) -> Iterator[Upstream]:
         listener.bind(("127.0.0.1", 0))
         upstream.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            upstream, lifespan="off", log_level="error", server_header=False, date_header=False
+            upstream,
+            lifespan="off",
+            # Its own configuration would change the loggers of every test after this one.
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
         )
         config.timeout_graceful_shutdown = 1
         server = uvicorn.Server(config)
