@@ -45,6 +45,7 @@ STATES = """
         AS "may become"
     FROM app.order_transitions GROUP BY 1 ORDER BY 1
 """
+DENIALS = "SELECT '`' || code || '`' AS code, meaning FROM app.denial_codes ORDER BY code"
 POLICIES = """
     SELECT
         c.oid::regclass::text AS "table", p.polname AS policy,
@@ -185,6 +186,7 @@ def _comments(text: str) -> Iterator[tuple[str, str]]:
 PARTS: dict[str, Callable[[Connection], str]] = {
     "roles": lambda connection: _table(_rows(connection, ROLES)),
     "states": lambda connection: _table(_rows(connection, STATES)),
+    "denials": lambda connection: _table(_rows(connection, DENIALS)),
     "policies": lambda connection: _table(_rows(connection, POLICIES)),
     "tables": lambda connection: _relations(connection, views=False),
     "views": lambda connection: _relations(connection, views=True),

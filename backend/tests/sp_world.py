@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -75,6 +75,31 @@ PLACE = """
 """
 
 
+def item(request: Request) -> dict[str, str]:
+    """Return an order as one of a batch: strings alone, nothing that is not there."""
+    names = (
+        *("client_order_id", "account_id", "symbol", "side", "order_type", "quantity"),
+        *("limit_price", "stop_price", "time_in_force", "strategy_id"),
+    )
+    values = {name: getattr(request, name) for name in names}
+    if request.expires_at is not None:
+        values["expires_at"] = request.expires_at.isoformat()
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+async def place_many(
+    connection: asyncpg.Connection | asyncpg.Pool, requests: Sequence[Request]
+) -> list[asyncpg.Record]:
+    """Place orders of one user as a batch."""
+    first = requests[0]
+    orders = json.dumps([item(request) for request in requests])
+    query = "SELECT * FROM app.sp_place_orders($1, $2, $3, $4::jsonb)"
+    rows: list[asyncpg.Record] = await connection.fetch(
+        query, first.user_id, first.session, first.request_id, orders
+    )
+    return rows
+
+
 async def place(connection: asyncpg.Connection, request: Request) -> asyncpg.Record:
     """Place an order."""
     return await connection.fetchrow(PLACE, *request.arguments())
@@ -110,6 +135,22 @@ class World:
         """Cancel an order as the trader."""
         query = "SELECT * FROM app.sp_cancel_order($1, 'session', 'request', $2, $3)"
         return await self.api.fetchrow(query, user_id or self.trader, key or new_id(), order_id)
+
+    async def replace(
+        self, order_id: int | None, key: str | None = None, /, **values: Any
+    ) -> asyncpg.Record:
+        """Replace an order as the trader."""
+        query = "SELECT * FROM app.sp_replace_order($1, 'session', 'request', $2, $3, $4, $5, $6)"
+        changes = [values.get(name) for name in ("quantity", "limit_price", "stop_price")]
+        user_id = values.get("user_id", self.trader)
+        return await self.api.fetchrow(query, user_id, key or new_id(), order_id, *changes)
+
+    async def cancel_all(self, key: str | None = None, account: int | None = None) -> int:
+        """Cancel every open order of an account as the trader."""
+        query = "SELECT app.sp_cancel_all($1, 'session', 'request', $2, $3)"
+        return int(
+            await self.api.fetchval(query, self.trader, key or new_id(), account or self.account)
+        )
 
     async def status(self, order_id: int) -> str:
         """Return the state of an order."""
@@ -244,11 +285,20 @@ class World:
         wrong = await self.root.fetch(
             """
             SELECT o.order_id FROM app.orders AS o
-            LEFT JOIN app.executions AS x ON x.order_id = o.order_id
+            LEFT JOIN app.executions AS x
+                ON x.order_id = o.order_id
+                AND x.kind <> 'bust'
+                AND NOT EXISTS (
+                    SELECT FROM app.executions AS c WHERE c.corrects = x.execution_id
+                )
             GROUP BY o.order_id
             HAVING o.cum_quantity <> coalesce(sum(x.quantity), 0)
                 OR o.cum_quantity > o.quantity
-                OR (o.status = 'filled') <> (o.cum_quantity = o.quantity)
+                OR (
+                    (o.status = 'filled') <> (o.cum_quantity = o.quantity)
+                    -- Denied orders stay so whatever the venue does; a replace may make it larger.
+                    AND o.status NOT IN ('denied', 'pending_replace')
+                )
             """
         )
         assert wrong == []

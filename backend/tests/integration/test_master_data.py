@@ -20,6 +20,11 @@ CALLS: Mapping[str, tuple[str, tuple[object, ...]]] = {
     ),
     "account": ("SELECT app.sp_account_upsert($1, 'A', 'USD', 'ib', 'DU1', TRUE)", (ACTOR,)),
     "limits": ("SELECT app.sp_risk_limits_set($1, 1, 9, 9, $2)", (ACTOR, Decimal("0.2"))),
+    "one limit": (
+        "SELECT app.sp_risk_limits_set($1, 1, NULL, NULL, NULL, p_leverage_max => $2)",
+        (ACTOR, Decimal("1.50")),
+    ),
+    "allow-list": ("SELECT app.sp_allow_list_set($1, 1, '{}')", (ACTOR,)),
     "cash": ("SELECT app.sp_cash_book($1, 1, 'USD', $2, 'deposit', 'x')", (ACTOR, Decimal("5.5"))),
     "strategy": ("SELECT app.sp_strategy_upsert($1, 1, 'momentum')", (ACTOR,)),
 }
@@ -87,6 +92,15 @@ async def test_numbers_that_no_column_would_refuse_are_refused(
         ("SELECT app.sp_risk_limits_set('x', 1, $1, 1, 0.1)", "order_quantity_max_invalid"),
         ("SELECT app.sp_risk_limits_set('x', 1, 1, $1, 0.1)", "order_notional_max_invalid"),
         ("SELECT app.sp_risk_limits_set('x', 1, 1, 1, $1)", "price_collar_invalid"),
+        ("SELECT app.sp_risk_limits_set('x', 1, 1, 1, 0.1, $1)", "position_quantity_max_invalid"),
+        (
+            "SELECT app.sp_risk_limits_set('x', 1, 1, 1, 0.1, p_daily_loss_max => $1)",
+            "daily_loss_max_invalid",
+        ),
+        (
+            "SELECT app.sp_risk_limits_set('x', 1, 1, 1, 0.1, p_leverage_max => $1)",
+            "leverage_max_invalid",
+        ),
         ("SELECT app.sp_cash_book('x', 1, 'USD', $1, 'deposit', 'r')", "amount_invalid"),
         (
             "SELECT app.sp_instrument_upsert('x', 'A', 'A', 'USD', $1, 1, TRUE)",
@@ -135,3 +149,62 @@ async def test_writing_needs_read_committed(migrate: asyncpg.Connection) -> None
         with pytest.raises(asyncpg.PostgresError) as refusal:
             await migrate.execute("SELECT app.sp_strategy_upsert('x', 1, 's')")
     assert refusal.value.sqlstate == "25001"
+
+
+async def test_limits_need_their_first_three_and_take_the_others_from_the_table(
+    migrate: asyncpg.Connection, database: Database
+) -> None:
+    account_id = await make_account(migrate, {}, limits=None)
+    partial = "SELECT app.sp_risk_limits_set('x', $1, 5, NULL, 0.1)"
+    assert await code_of(migrate, partial, account_id) == ("IN422", "order_notional_max_invalid")
+    await migrate.execute("SELECT app.sp_risk_limits_set('x', $1, 5, 6, 0.1)", account_id)
+    await migrate.execute(partial.replace("5", "7"), account_id)
+    superuser = await database.connect("postgres")
+    row = await superuser.fetchrow("SELECT * FROM app.risk_limits")
+    assert (row["order_quantity_max"], row["order_notional_max"]) == (7, 6)
+    assert (row["open_orders_max"], row["leverage_max"]) == (200, 2)
+
+
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [
+        ("sp_risk_limits_set('x', 1, 1, 1, 1)", ("IN422", "price_collar_invalid")),
+        ("sp_risk_limits_set('x', 1, 1, 1, .1, p_leverage_max => 100.1)", None),
+        ("sp_risk_limits_set('x', 1, 1, 1, .1, p_open_orders_max => 0)", None),
+        ("sp_risk_limits_set('x', 1, 1, 1, .1, p_orders_per_minute_max => -1)", None),
+        ("sp_allow_list_set('x', 1, NULL)", ("IN422", "symbols_invalid")),
+        ("sp_allow_list_set('x', 1, '{NOPE}')", ("IN422", "instrument_not_found")),
+        ("sp_allow_list_set('x', 1, ARRAY[NULL])", ("IN422", "instrument_not_found")),
+        ("sp_allow_list_set('x', 99, '{}')", ("IN404", "account_not_found")),
+        ("sp_user_rate_set('x', gen_random_uuid(), 5)", ("IN404", "user_not_found")),
+        ("sp_user_rate_set('x', NULL, 5)", ("IN404", "user_not_found")),
+        ("sp_user_rate_set('x', NULL, 0)", ("IN422", "orders_per_minute_max_invalid")),
+        ("sp_user_rate_set('x', NULL, NULL)", ("IN422", "orders_per_minute_max_invalid")),
+        (
+            "sp_account_upsert('x', 'B', 'USD', 'ib', 'DU2', NULL)",
+            ("IN422", "paper_invalid"),
+        ),
+        (
+            "sp_account_upsert('x', 'B', 'USD', 'ib', 'DU2', TRUE, '')",
+            ("IN422", "broker_invalid"),
+        ),
+        (
+            "sp_instrument_upsert('x', 'A', 'A', 'USD', 1, 1, NULL)",
+            ("IN422", "tradable_invalid"),
+        ),
+    ],
+)
+async def test_master_data_that_makes_no_sense_is_refused(
+    migrate: asyncpg.Connection, query: str, refusal: tuple[str, str] | None
+) -> None:
+    await make_account(migrate, {})
+    if refusal is None:
+        name = query.partition(", p_")[2].partition(" ")[0]
+        refusal = ("IN422", f"{name}_invalid")
+    assert await code_of(migrate, f"SELECT app.{query}") == refusal
+
+
+async def test_an_instrument_keeps_its_currency(migrate: asyncpg.Connection) -> None:
+    upsert = "SELECT app.sp_instrument_upsert('x', 'A', 'A', $1, 1, 1, TRUE)"
+    await migrate.execute(upsert, "USD")
+    assert await code_of(migrate, upsert, "EUR") == ("IN409", "currency_fixed")

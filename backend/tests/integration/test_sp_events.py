@@ -122,6 +122,7 @@ async def test_more_than_was_ordered_is_recorded_and_not_booked(desk: World) -> 
     assert await desk.fill(order, "0.00000001") == "illegal"
     row = await desk.order(order["order_id"])
     assert (row["status"], row["cum_quantity"]) == ("filled", 10)
+    assert row["overfill"] is True
     assert await _audited(desk, "broker.overfill") == 2
     assert (False, "overfill") in await _notes(desk, order)
     await desk.assert_whole()
@@ -210,8 +211,10 @@ async def test_no_other_isolation_applies_events(desk: World) -> None:
 
 
 async def test_the_state_machine_is_the_one_that_is_documented(desk: World) -> None:
-    rows = await desk.root.fetch("SELECT status_before, status_after FROM app.order_transitions")
-    moves = {tuple(row) for row in rows}
+    rows = await desk.root.fetch("SELECT * FROM app.order_transitions")
+    moves = {(row["status_before"], row["status_after"]) for row in rows if not row["correction"]}
+    corrections = {(row["status_before"], row["status_after"]) for row in rows if row["correction"]}
+    assert {before for before, _ in corrections} == {"filled", "partially_filled"}
     terminal = {"denied", "filled", "canceled", "rejected", "expired"}
     assert {move for move in moves if move[0] in terminal} == {
         (status, "filled") for status in ("canceled", "rejected", "expired")

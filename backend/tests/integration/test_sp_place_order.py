@@ -209,11 +209,16 @@ DENIALS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"symbol": "DEAD"}, "INSTRUMENT_NOT_TRADABLE", None),
     ({"symbol": "MUTE"}, "NO_MARKET_PRICE", None),
     ({"symbol": "OLD"}, "STALE_MARKET_PRICE", None),
-    ({"time_in_force": "ioc"}, "ORDER_TYPE_NOT_SUPPORTED", None),
-    ({"time_in_force": "gtd", "expires_at": FUTURE}, "ORDER_TYPE_NOT_SUPPORTED", None),
+    ({"time_in_force": "ioc"}, "TIME_IN_FORCE_NOT_SUPPORTED", None),
+    ({"time_in_force": "fok"}, "TIME_IN_FORCE_NOT_SUPPORTED", None),
     (
-        {"order_type": "stop", "limit_price": None, "stop_price": Decimal(90)},
-        "ORDER_TYPE_NOT_SUPPORTED",
+        {"order_type": "stop", "limit_price": None, "stop_price": Decimal(89)},
+        "PRICE_OUTSIDE_COLLAR",
+        None,
+    ),
+    (
+        {"order_type": "stop", "limit_price": None, "stop_price": Decimal("95.005")},
+        "PRICE_NOT_ON_TICK",
         None,
     ),
 ]

@@ -10,7 +10,7 @@ import pytest
 from fixtures_postgres import make_account, make_instrument, make_user, set_price
 from sp_world import LIMITS, Request, World, desk, new_id, refused
 
-from paper.matching import commission
+from paper.orders import commission
 
 __all__ = ["desk"]
 
@@ -82,7 +82,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("", {"limit_price": Decimal("110.01")}, "PRICE_OUTSIDE_COLLAR"),
     ("", {"limit_price": Decimal("100.001")}, "PRICE_NOT_ON_TICK"),
     ("", {"quantity": Decimal("1.5")}, "QUANTITY_NOT_ON_LOT"),
-    ("", {"time_in_force": "ioc"}, "ORDER_TYPE_NOT_SUPPORTED"),
+    ("", {"time_in_force": "ioc"}, "TIME_IN_FORCE_NOT_SUPPORTED"),
     ("", {"order_type": "market", "limit_price": None}, None),
     ("halted", {}, "TRADING_HALTED"),
     ("reducing", {}, "TRADING_REDUCING"),

@@ -373,6 +373,8 @@ async def test_a_batch_of_100_is_begun_and_finished_in_one_call_each(desk: World
             INSERT INTO app.streams (stream_id) SELECT account_id FROM made
         ), limits AS (
             INSERT INTO app.risk_limits SELECT account_id, 1000, 50000, 0.1 FROM made
+        ), cash AS (
+            INSERT INTO app.cash_balances SELECT account_id, 'USD', 100000 FROM made
         )
         INSERT INTO app.account_members
         SELECT made.account_id, users.user_id, TRUE FROM made, app.users

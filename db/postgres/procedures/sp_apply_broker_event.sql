@@ -1,9 +1,10 @@
 -- sp_apply_broker_event(inbox id, ttl) -> outcome
--- Applies one reported event to its order, executions, positions and cash, and marks it so. The
--- outcome is applied, duplicate, stale (nothing new in it), unmatched (no such order of this
--- source), illegal (contradicts what is known: an overfill, one execution id with two contents) or
--- invalid (cannot be read). Whatever it is, the event is recorded and the lane goes on; the last
--- three are audited. Repeating it answers the same and changes nothing.
+-- Applies one reported event to its order, one of ours or one that was placed elsewhere, its
+-- executions, positions and cash, and marks it so. The outcome is applied, duplicate, stale
+-- (nothing new in it), unmatched (no such order of this source), illegal (contradicts what is
+-- known: an overfill, which flags the order, one execution id with two contents) or invalid (cannot
+-- be read). Whatever it is, the event is recorded and the lane goes on; the last three are audited.
+-- Repeating it answers the same and changes nothing.
 -- SQLSTATE 25001; IN404 event_not_found. Called by app_worker. Test: test_sp_events.py
 
 CREATE OR REPLACE FUNCTION app.sp_apply_broker_event(
@@ -45,7 +46,14 @@ BEGIN
     FROM app.orders AS o
     WHERE o.client_order_id = v_inbox.payload ->> 'client_order_id'
         AND o.account_id = v_stream_id;
-    IF FOUND THEN
+    IF v_order_id IS NULL AND v_inbox.payload ->> 'client_order_id' IS NULL
+        AND jsonb_typeof(v_inbox.payload -> 'external') = 'object' AND v_stream_id <> 0
+    THEN
+        v_order_id := app.sp_external_order(v_stream_id, v_inbox.source, v_inbox.payload);
+        SELECT o.status INTO v_before FROM app.orders AS o WHERE o.order_id = v_order_id;
+        v_reason := 'invalid';
+    END IF;
+    IF v_order_id IS NOT NULL THEN
         BEGIN
             v_reason := app.sp_apply_event(v_order_id, v_actor, v_inbox.payload, p_ttl);
         EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
@@ -53,6 +61,9 @@ BEGIN
             v_reason := 'invalid';
             v_error := SQLERRM;
         END;
+        IF v_reason = 'overfill' THEN
+            UPDATE app.orders AS o SET overfill = TRUE WHERE o.order_id = v_order_id;
+        END IF;
         -- A move has written its own row.
         IF v_reason <> 'applied' OR v_before = (
             SELECT o.status FROM app.orders AS o WHERE o.order_id = v_order_id
@@ -66,6 +77,7 @@ BEGIN
 
     v_outcome := CASE
         WHEN v_reason IN ('overfill', 'conflict', 'fill_gap', 'absent') THEN 'illegal'
+        WHEN v_reason = 'busted' THEN 'stale'
         ELSE v_reason
     END;
     IF v_outcome IN ('unmatched', 'illegal', 'invalid') THEN

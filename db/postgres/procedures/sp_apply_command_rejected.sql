@@ -1,7 +1,8 @@
 -- sp_apply_command_rejected(order, actor, event, event time, ttl) -> applied, or why not
 -- The bridge refused a command: {command, reason}. A place that came too late or to another epoch
--- was not placed and may be sent again, after a moment; a cancel of that kind is owed again. Any
--- other refusal is final for a place and sends a cancel's order back to where it was. A refusal of
+-- was not placed and may be sent again, after a moment; a cancel or a
+-- replace of that kind is owed again. Any other refusal is final for a place and sends the order of
+-- a cancel or a replace back to where it was. A refusal of
 -- a repeated place says nothing about an order that the venue has.
 -- Internal: sp_apply_event. Test: test_sp_recovery.py
 
@@ -45,10 +46,19 @@ BEGIN
             PERFORM app.sp_outbox_park(v_order.account_id, 'not_sent', v_reason);
         END IF;
         RETURN v_result;
-    ELSIF v_command <> 'CancelOrder' OR v_order.status <> 'pending_cancel' THEN
+    ELSIF (v_command, v_order.status) NOT IN (
+        ('CancelOrder', 'pending_cancel'), ('ReplaceOrder', 'pending_replace')
+    ) THEN
         RETURN 'stale';
-    ELSIF v_again THEN
-        IF app.sp_order_owe(p_order_id, 'order.cancel.v1') THEN
+    END IF;
+    IF v_command = 'ReplaceOrder' THEN
+        PERFORM app.sp_outbox_archive_order(p_order_id, 'order.replace.v1', 'rejected');
+    END IF;
+    IF v_again THEN
+        IF app.sp_order_owe(
+            p_order_id,
+            CASE v_command WHEN 'CancelOrder' THEN 'order.cancel.v1' ELSE 'order.replace.v1' END
+        ) THEN
             PERFORM app.sp_outbox_park(v_order.account_id, 'not_sent', v_reason);
         END IF;
         RETURN 'applied';

@@ -22,6 +22,12 @@ BEGIN
             RETURN app.sp_apply_order_state(p_order_id, p_actor, p_event, v_event_at, p_ttl);
         WHEN 'cancel_rejected' THEN
             RETURN app.sp_apply_cancel_rejected(p_order_id, p_actor, p_event, v_event_at);
+        WHEN 'replace_rejected' THEN
+            RETURN app.sp_apply_replace_rejected(p_order_id, p_actor, p_event, v_event_at);
+        WHEN 'bust' THEN
+            RETURN app.sp_apply_bust(p_order_id, p_actor, p_event, v_event_at);
+        WHEN 'commission' THEN
+            RETURN app.sp_apply_commission(p_order_id, p_actor, p_event);
         WHEN 'command_rejected' THEN
             RETURN app.sp_apply_command_rejected(p_order_id, p_actor, p_event, v_event_at, p_ttl);
         ELSE

@@ -18,7 +18,12 @@ DECLARE
 BEGIN
     SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = p_order_id;
     v_target := CASE
-        WHEN v_order.cum_quantity = v_order.quantity THEN 'filled'
+        WHEN v_order.cum_quantity = v_order.quantity AND NOT (
+            -- The replace that makes it larger may have got through.
+            v_order.status = 'pending_replace'
+            AND coalesce(v_order.pending_quantity > v_order.quantity, FALSE)
+            AND p_status IN ('submitted', 'accepted', 'partially_filled')
+        ) THEN 'filled'
         WHEN p_status IN ('submitted', 'accepted', 'partially_filled', 'filled')
             AND v_order.cum_quantity > 0 THEN 'partially_filled'
         WHEN p_status IN ('partially_filled', 'filled') THEN 'accepted'
@@ -40,8 +45,11 @@ BEGIN
     END IF;
     IF v_order.status <> v_target
         AND NOT (v_target = 'submitted' AND v_order.status NOT IN ('submitting', 'submit_unknown'))
-        -- A cancel on its way is not undone by a sign of life.
-        AND NOT (v_order.status = 'pending_cancel' AND v_target IN ('accepted', 'partially_filled'))
+        -- A cancel or a replace on its way is not undone by a sign of life.
+        AND NOT (
+            v_order.status IN ('pending_cancel', 'pending_replace')
+            AND v_target IN ('accepted', 'partially_filled')
+        )
     THEN
         IF app.sp_order_move(
             p_order_id, v_target,

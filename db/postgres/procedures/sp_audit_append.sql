@@ -1,22 +1,25 @@
--- sp_audit_append(stream, actor, action, detail) -> sequence number
--- Appends one link to the hash chain of a stream; the only writer of audit.audit_log.
+-- sp_audit_append(stream, actor, action, detail, rate) -> sequence number
+-- Appends one link to the hash chain of a stream; with sp_audit_append_all, which does the same for
+-- many, the only writer of audit.audit_log. A rate, when given, is kept in the same update.
 -- The caller's transaction decides whether it counts. Takes the stream's row lock, which writing
 -- procedures hold already. P0002 when there is no such stream. Internal: granted to nobody.
+-- Test: test_audit_chain.py
 
 CREATE OR REPLACE FUNCTION app.sp_audit_append(
-    p_stream_id bigint, p_actor text, p_action text, p_detail jsonb
+    p_stream_id bigint, p_actor text, p_action text, p_detail jsonb,
+    p_rate_at timestamptz DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_seq bigint;
     v_prev_hash bytea;
-    v_epoch_us bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    v_epoch_us bigint := extract(EPOCH FROM clock_timestamp()) * 1000000;
     v_hash bytea;
 BEGIN
-    SELECT s.seq + 1, s.head INTO STRICT v_seq, v_prev_hash FROM app.streams AS s
+    SELECT s.seq + 1, s.head INTO STRICT v_seq, v_prev_hash
+    FROM app.streams AS s
     WHERE s.stream_id = p_stream_id FOR NO KEY UPDATE;
 
     v_hash := app.sp_audit_hash(
@@ -28,7 +31,9 @@ BEGIN
         p_stream_id, v_seq, v_epoch_us, p_actor, session_user, p_action, p_detail, v_prev_hash,
         v_hash
     );
-    UPDATE app.streams SET seq = v_seq, head = v_hash WHERE stream_id = p_stream_id;
+    UPDATE app.streams AS s
+    SET seq = v_seq, head = v_hash, rate_at = coalesce(p_rate_at, s.rate_at)
+    WHERE s.stream_id = p_stream_id;
     RETURN v_seq;
 END
 $$;

@@ -6,14 +6,16 @@ CREATE OR REPLACE FUNCTION app.sp_audit_hash(
     p_prev_hash bytea, p_stream_id bigint, p_seq bigint, p_epoch_us bigint, p_actor text,
     p_db_user text, p_action text, p_detail jsonb
 ) RETURNS bytea
-LANGUAGE sql
+LANGUAGE plpgsql
 IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT sha256(p_prev_hash || convert_to(
+BEGIN
+    RETURN sha256(p_prev_hash || convert_to(
         jsonb_build_array(
             p_stream_id, p_seq, p_epoch_us, p_actor, p_db_user, p_action, p_detail
         )::text,
         'UTF8'
-    ))
+    ));
+END
 $$;

@@ -1,4 +1,4 @@
--- sp_begin_send(event, epoch, valid, ttl) -> place, cancel or query; parked; or archived
+-- sp_begin_send(event, epoch, valid, ttl) -> place, cancel, replace or query; parked; or archived
 -- Decides what to do with the head of a lane and marks it. The caller holds the stream lock and has
 -- checked the fence. Internal: sp_begin_sends. Test: test_sp_sends.py
 
@@ -29,25 +29,44 @@ BEGIN
                 WHEN v_row.last_outcome IN ('sending', 'unknown') THEN 'query'
                 ELSE 'place'
             END
+        WHEN v_row.kind = 'order.replace.v1' AND v_order.status = 'pending_replace'
+            THEN CASE
+                WHEN v_row.last_outcome IN ('sending', 'unknown') THEN 'query'
+                ELSE 'replace'
+            END
     END;
     IF v_action IS NULL THEN
         PERFORM app.sp_outbox_archive(p_event_id, 'skipped');
         RETURN 'archived';
     END IF;
 
-    IF v_action = 'place' THEN
+    IF v_action IN ('place', 'replace') THEN
         v_refusal := CASE
-            WHEN v_now > v_order.created_at + p_ttl THEN 'EXPIRED_BEFORE_SEND'
+            WHEN v_now > p_ttl + CASE v_action
+                WHEN 'place' THEN v_order.created_at
+                ELSE v_row.created_at
+            END THEN 'EXPIRED_BEFORE_SEND'
+            WHEN v_action = 'replace' THEN (
+                SELECT r.reason_code
+                FROM app.sp_replace_check(
+                    v_order, v_order.pending_quantity, v_order.pending_limit_price,
+                    v_order.pending_stop_price
+                ) AS r
+            )
             ELSE (SELECT r.reason_code FROM app.sp_risk_check(v_order) AS r)
         END;
         IF v_refusal IN ('NO_MARKET_PRICE', 'STALE_MARKET_PRICE') THEN
             -- A price may come back before the order's time is over.
-            PERFORM app.sp_outbox_park(v_row.stream_id, 'waiting', v_refusal, 1);
+            PERFORM app.sp_outbox_park(v_row.stream_id, 'waiting', v_refusal, 1, TRUE);
             RETURN 'parked';
         ELSIF v_refusal IS NOT NULL THEN
             PERFORM app.sp_order_move(
                 v_order.order_id,
-                CASE v_refusal WHEN 'EXPIRED_BEFORE_SEND' THEN 'rejected' ELSE 'canceled' END,
+                CASE
+                    WHEN v_action = 'replace' THEN app.sp_order_working(v_order)
+                    WHEN v_refusal = 'EXPIRED_BEFORE_SEND' THEN 'rejected'
+                    ELSE 'canceled'
+                END,
                 v_refusal, 'system:worker', 'begin_send'
             );
             PERFORM app.sp_outbox_archive(p_event_id, 'refused');

@@ -1,12 +1,13 @@
 -- sp_begin_sends(owner, limit, valid, ttl) -> what to send now, at most one row per account
 -- Marks the heads of the owner's lanes as being sent, before the wire is touched. Each is `place`,
--- `cancel` or `query`; a place whose last send has no known outcome comes back as `query`. Halt and
--- risk are checked again here; what breaks them is canceled, what waited longer than ttl is
--- rejected, what is settled otherwise is archived, and none of that is returned.
--- A row in flight is not returned again, unless nobody finished it within `valid` or the shard has
--- changed hands. Without a living lease nothing is changed.
--- SQLSTATE 25001; IN422 owner_invalid, limit_invalid, valid_invalid.
--- Called by app_worker. Test: test_sp_sends.py
+-- `cancel`, `replace` or `query`; a place or replace whose last send has no known outcome comes
+-- back as `query`. A `replace` tells in quantity and prices what is to change, null is unchanged.
+-- Halt and risk are checked again here; what breaks them is canceled, a replace dropped, what
+-- waited longer than ttl is rejected, what is settled otherwise is archived, and none of that is
+-- returned. A row in flight is not returned again, unless nobody finished it within `valid` or the
+-- shard has changed hands. Without a living lease nothing is changed.
+-- SQLSTATE 25001; IN422 owner_invalid, limit_invalid, valid_invalid. Called by app_worker. Test:
+-- test_sp_sends.py
 
 CREATE OR REPLACE FUNCTION app.sp_begin_sends(
     p_owner text, p_limit integer, p_valid interval, p_ttl interval DEFAULT '120 s'
@@ -52,7 +53,7 @@ BEGIN
             LIMIT p_limit - cardinality(v_begun)
         LOOP
             v_action := app.sp_begin_send(v_head.event_id, v_head.epoch, p_valid, p_ttl);
-            IF v_action IN ('place', 'cancel', 'query') THEN
+            IF v_action IN ('place', 'cancel', 'replace', 'query') THEN
                 v_begun := v_begun || v_head.event_id;
             ELSE
                 v_archived := v_archived + 1;
@@ -65,7 +66,11 @@ BEGIN
     SELECT
         e.event_id, e.shard, e.sending_epoch, e.last_action, e.kind, o.order_id,
         o.client_order_id, o.account_id, a.route, a.broker_account, i.symbol, o.side,
-        o.order_type, o.quantity, o.limit_price, o.stop_price, o.time_in_force, o.expires_at,
+        o.order_type,
+        CASE e.last_action WHEN 'replace' THEN o.pending_quantity ELSE o.quantity END,
+        CASE e.last_action WHEN 'replace' THEN o.pending_limit_price ELSE o.limit_price END,
+        CASE e.last_action WHEN 'replace' THEN o.pending_stop_price ELSE o.stop_price END,
+        o.time_in_force, o.expires_at,
         e.sending_at + p_valid, e.attempts, e.request_id
     FROM app.events_outbox AS e
     JOIN app.orders AS o ON o.order_id = e.order_id

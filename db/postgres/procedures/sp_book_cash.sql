@@ -1,15 +1,16 @@
--- sp_book_cash(execution row) -> nothing
--- Moves the cash of one execution: its value in the instrument's currency, its fee in its own.
--- Internal: sp_book_execution. Test: test_sp_positions.py
+-- sp_book_cash(execution row, sign) -> nothing
+-- Moves the cash of one execution: its value in the instrument's currency, its fee, once that is
+-- reported, in its own. Sign -1 takes it back.
+-- Internal: sp_book_execution, sp_book_change. Test: test_sp_positions.py
 
-CREATE OR REPLACE FUNCTION app.sp_book_cash(p_fill app.executions)
+CREATE OR REPLACE FUNCTION app.sp_book_cash(p_fill app.executions, p_sign integer)
 RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO app.cash_balances AS b (account_id, currency, amount)
-    SELECT p_fill.account_id, m.currency, trim_scale(sum(m.amount))
+    SELECT p_fill.account_id, m.currency, trim_scale(p_sign * sum(m.amount))
     FROM (
         VALUES
         (

@@ -3,7 +3,7 @@
 -- what it opens, also beyond zero, adds its own cost. The release is cut, never rounded, at 12
 -- decimals and leaves with the last share in full, so that a flat position costs exactly nothing
 -- and realized_pnl - cost is always the traded cash.
--- Internal: sp_book_execution. Test: test_sp_positions.py
+-- Internal: sp_book_execution, sp_book_refold. Test: test_sp_positions.py
 
 CREATE OR REPLACE FUNCTION app.sp_book_position(p_fill app.executions)
 RETURNS void
@@ -39,7 +39,8 @@ BEGIN
         ),
         realized_pnl = trim_scale(p.realized_pnl - v_sign * v_closed * p_fill.price - v_released),
         fees = trim_scale(
-            p.fees + CASE WHEN p_fill.fee_currency = p_fill.currency THEN p_fill.fee ELSE 0 END
+            p.fees
+            + CASE WHEN p_fill.fee_currency = p_fill.currency THEN p_fill.fee ELSE 0 END
         ),
         updated_at = clock_timestamp()
     WHERE p.account_id = p_fill.account_id AND p.instrument_id = p_fill.instrument_id;

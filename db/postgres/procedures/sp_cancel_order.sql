@@ -1,11 +1,12 @@
 -- sp_cancel_order(user, session, request id, key, order) -> app.order_result
 -- Cancels at once what certainly never left: its place row is archived with it. Anything else that
--- works becomes `pending_cancel` and owes one order.cancel.v1. An order that is pending_cancel or
--- canceled answers the same again; the same key answers with the order as it is now.
+-- works becomes `pending_cancel` and owes one order.cancel.v1 (sp_order_cancel). An order that is
+-- pending_cancel or canceled answers the same again; the same key answers with the order as it is
+-- now.
 -- SQLSTATE 25001; IN401 as sp_authorize; IN403 role_not_allowed, not_allowed_to_trade; IN404
 -- order_not_found, also for an account of others; IN409 order_not_cancelable; IN422
--- idempotency_key_reused, request_id_invalid, idempotency_key_invalid, order_id_invalid.
--- Called by app_write. Test: test_sp_cancel_order.py
+-- idempotency_key_reused, request_id_invalid, idempotency_key_invalid, order_id_invalid. Called by
+-- app_write. Test: test_sp_cancel_order.py
 
 CREATE OR REPLACE FUNCTION app.sp_cancel_order(
     p_user_id uuid, p_session text, p_request_id text, p_key text, p_order_id bigint
@@ -43,8 +44,10 @@ BEGIN
         END IF;
     END LOOP;
 
-    IF v_order.status IN ('denied', 'filled', 'rejected', 'expired') THEN
-        RAISE EXCEPTION 'the order is % already', v_order.status
+    IF v_order.origin = 'external'
+        OR v_order.status IN ('denied', 'filled', 'rejected', 'expired')
+    THEN
+        RAISE EXCEPTION 'the order is % already or was placed elsewhere', v_order.status
             USING ERRCODE = 'IN409', DETAIL = 'order_not_cancelable';
     END IF;
     -- The key is one user's over all accounts, the lock only one account's: a racing cancel of
@@ -58,16 +61,7 @@ BEGIN
         PERFORM app.sp_refuse_reuse();
     END IF;
 
-    IF app.sp_order_unsent(p_order_id) THEN
-        PERFORM app.sp_order_move(p_order_id, 'canceled', NULL, v_actor, 'cancel');
-        PERFORM app.sp_outbox_archive_order(p_order_id, 'order.place.v1', 'canceled');
-    ELSE
-        PERFORM app.sp_order_move(p_order_id, 'pending_cancel', NULL, v_actor, 'cancel');
-        PERFORM app.sp_outbox_enqueue(
-            v_account_id, 'order.cancel.v1', p_order_id,
-            jsonb_build_object('client_order_id', v_order.client_order_id), p_request_id
-        );
-    END IF;
+    PERFORM app.sp_order_cancel(v_order, v_actor, p_request_id);
     SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = p_order_id;
     RETURN app.sp_order_result(v_order, FALSE);
 END

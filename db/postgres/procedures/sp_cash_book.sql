@@ -1,18 +1,21 @@
--- sp_cash_book(actor, account, currency, amount, kind, reference) -> whether it was booked now
--- Cash that no execution moved. One movement of a kind and reference is booked once: the same
--- again is FALSE, another amount under it IN422 idempotency_key_reused.
+-- sp_cash_book(actor, account, currency, amount, kind, reference, request id)
+--             -> whether it was booked now
+-- Cash that no execution moved, so neither gain nor loss of the day. One movement of a kind and
+-- reference is booked once: the same again is FALSE, another amount under it IN422
+-- idempotency_key_reused.
 -- IN404 account_not_found; IN422 amount_invalid, kind_invalid, currency_invalid, reference_invalid.
--- Callers: app_migrate.
+-- Called by app_migrate, sp_admin_cash.
 
 CREATE OR REPLACE FUNCTION app.sp_cash_book(
     p_actor text, p_account_id bigint, p_currency text, p_amount numeric, p_kind text,
-    p_reference text
+    p_reference text, p_request_id text DEFAULT NULL
 ) RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    v_account app.accounts;
     v_booked numeric;
 BEGIN
     PERFORM app.sp_require_number(abs(p_amount), 'amount');
@@ -24,7 +27,7 @@ BEGIN
             USING ERRCODE = 'IN422', DETAIL = 'amount_invalid';
     END IF;
 
-    PERFORM app.sp_lock_account(p_account_id);
+    v_account := app.sp_lock_account(p_account_id);
     SELECT m.amount INTO v_booked FROM app.cash_movements AS m
     WHERE m.account_id = p_account_id AND m.currency = p_currency
       AND m.kind = p_kind AND m.reference = p_reference;
@@ -40,9 +43,17 @@ BEGIN
     INSERT INTO app.cash_balances AS b (account_id, currency, amount)
     VALUES (p_account_id, p_currency, p_amount)
     ON CONFLICT (account_id, currency) DO UPDATE SET amount = b.amount + excluded.amount;
-    PERFORM app.sp_audit_append(p_account_id, p_actor, 'cash.book', jsonb_build_object(
-        'currency', p_currency, 'amount', p_amount::text, 'kind', p_kind, 'reference', p_reference
-    ));
+    IF p_currency = v_account.currency THEN
+        INSERT INTO app.day_equity AS d (account_id, day, equity)
+        VALUES (p_account_id, (clock_timestamp() AT TIME ZONE 'UTC')::date, p_amount)
+        ON CONFLICT (account_id) DO UPDATE SET equity = d.equity + excluded.equity;
+    END IF;
+    PERFORM app.sp_audit_append(
+        p_account_id, p_actor, 'cash.book', jsonb_strip_nulls(jsonb_build_object(
+            'currency', p_currency, 'amount', p_amount::text, 'kind', p_kind,
+            'reference', p_reference, 'request_id', p_request_id
+        ))
+    );
     RETURN TRUE;
 END
 $$;

@@ -2,7 +2,7 @@
 -- What the outcome of one send means for its row, its order and its lane. Unknown is never a
 -- failure: the row stays and is asked after. What certainly did not leave stays too and is sent
 -- again, unless somebody canceled the order meanwhile. A question never changes what is known of
--- its place row.
+-- its place or replace row.
 -- The caller holds the stream lock and has checked the fence. Internal: sp_finish_sends.
 -- Test: test_sp_sends.py
 
@@ -32,7 +32,8 @@ BEGIN
         'event_id', p_event_id, 'action', v_row.last_action, 'outcome', p_outcome,
         'reason', left(p_reason, 500)
     ));
-    v_asked := v_row.kind = 'order.place.v1' AND v_row.last_action = 'query';
+    v_asked := v_row.kind IN ('order.place.v1', 'order.replace.v1')
+        AND v_row.last_action = 'query';
 
     IF v_row.last_action = 'place' THEN
         UPDATE app.orders AS o
@@ -47,7 +48,9 @@ BEGIN
             WHEN v_order.status = 'pending_cancel' THEN 'canceled'
         END;
         v_done := v_done OR v_status_after = 'canceled';
-    ELSIF v_row.last_action = 'cancel' AND p_outcome = 'definite_reject' THEN
+    ELSIF p_outcome = 'definite_reject' AND (v_row.last_action, v_order.status) IN (
+        ('cancel', 'pending_cancel'), ('replace', 'pending_replace')
+    ) THEN
         v_status_after := app.sp_order_working(v_order);
     END IF;
     IF v_status_after IS NOT NULL THEN
@@ -69,7 +72,9 @@ BEGIN
         WHERE e.event_id = p_event_id;
         PERFORM app.sp_outbox_park(
             v_row.stream_id, CASE WHEN v_done THEN 'unknown' ELSE p_outcome END, p_reason,
-            p_retry_after_s
+            p_retry_after_s,
+            -- It waits for an answer, not for the route.
+            v_row.kind <> 'order.cancel.v1' AND (v_done IS TRUE OR p_outcome = 'unknown')
         );
     END IF;
 END

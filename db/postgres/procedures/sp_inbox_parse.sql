@@ -1,6 +1,7 @@
 -- sp_inbox_parse(account, events) -> event id, shard, sequence, payload, place
 -- Reads of each event what it is kept by. One without a usable id is named after its content; the
--- shard is that of the account whose order it names, else 0. Internal: sp_inbox_put.
+-- shard is that of the account whose order it names or that it tells an order of, else 0.
+-- Internal: sp_inbox_put.
 -- Test: test_sp_inbox.py
 
 CREATE OR REPLACE FUNCTION app.sp_inbox_parse(p_account_id bigint, p_events jsonb)
@@ -21,7 +22,7 @@ BEGIN
                 SELECT FROM app.orders AS o
                 WHERE o.client_order_id = e.payload ->> 'client_order_id'
                     AND o.account_id = p_account_id
-            ) THEN p_account_id % 16
+            ) OR jsonb_typeof(e.payload -> 'external') = 'object' THEN p_account_id % 16
             ELSE 0
         END::smallint,
         CASE

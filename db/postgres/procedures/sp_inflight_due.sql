@@ -19,6 +19,7 @@ AS $$
             'submitting', 'submit_unknown', 'submitted', 'pending_cancel', 'pending_replace'
         ) OR (o.order_type = 'market' AND o.status IN ('accepted', 'partially_filled'))
     )
+    AND o.origin = 'api'
     AND o.updated_at <= clock_timestamp() - p_after
     AND (o.next_query_at IS NULL OR o.next_query_at <= clock_timestamp())
     AND NOT EXISTS (SELECT FROM app.events_outbox AS e WHERE e.order_id = o.order_id)

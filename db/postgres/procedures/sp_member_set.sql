@@ -1,10 +1,11 @@
--- sp_member_set(actor, account, user, can trade)
+-- sp_member_set(actor, account, user, can trade, request id) -> nothing
 -- Makes a user a member of an account; NULL for `can trade` ends the membership. Repeating it
 -- changes nothing; audited on the account's stream when something changed.
--- IN404 account_not_found, user_not_found. Callers: app_migrate.
+-- IN404 account_not_found, user_not_found. Called by app_migrate, sp_admin_member.
 
 CREATE OR REPLACE FUNCTION app.sp_member_set(
-    p_actor text, p_account_id bigint, p_user_id uuid, p_can_trade boolean
+    p_actor text, p_account_id bigint, p_user_id uuid, p_can_trade boolean,
+    p_request_id text DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -34,6 +35,6 @@ BEGIN
     END IF;
     PERFORM app.sp_audit_append(p_account_id, p_actor, 'member.set', jsonb_build_object(
         'user_id', p_user_id, 'can_trade_before', v_before, 'can_trade', p_can_trade
-    ));
+    ) || jsonb_strip_nulls(jsonb_build_object('request_id', p_request_id)));
 END
 $$;

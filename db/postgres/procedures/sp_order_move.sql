@@ -1,7 +1,10 @@
 -- sp_order_move(order, status after, reason, actor, kind, detail, event time) -> whether it moved
 -- The one procedure that moves the state of an order: only along app.order_transitions, with a row
--- in app.order_events and an audit row. An illegal move changes nothing and says FALSE.
--- The caller holds the stream lock. Internal. Test: test_sp_events.py, test_sp_sends.py
+-- in app.order_events and an audit row. An illegal move changes nothing and says FALSE; moves that
+-- take a fill back are legal for the kinds correction, bust and replaced alone. What a replace
+-- asked for is forgotten when the order works again or is over. A denial carries a code of
+-- app.denial_codes: 23503 without. The caller holds the stream lock.
+-- Internal. Test: test_sp_events.py, test_sp_sends.py
 
 CREATE OR REPLACE FUNCTION app.sp_order_move(
     p_order_id bigint,
@@ -19,22 +22,32 @@ AS $$
 DECLARE
     v_status_before text;
     v_order app.orders;
+    v_pending boolean := p_status_after IN ('pending_replace', 'pending_cancel');
 BEGIN
     SELECT o.status INTO STRICT v_status_before FROM app.orders AS o WHERE o.order_id = p_order_id;
     IF NOT EXISTS (
         SELECT FROM app.order_transitions AS t
-        WHERE t.status_before = v_status_before AND t.status_after = p_status_after
+        WHERE t.status_before = v_status_before
+            AND t.status_after = p_status_after
+            AND (NOT t.correction OR p_kind IN ('correction', 'bust', 'replaced'))
     ) THEN
         RETURN FALSE;
+    END IF;
+    IF p_status_after = 'denied' AND NOT EXISTS (
+        SELECT FROM app.denial_codes AS d WHERE d.code = p_reason_code
+    ) THEN
+        RAISE EXCEPTION 'no denial code %', p_reason_code USING ERRCODE = '23503';
     END IF;
     UPDATE app.orders AS o
     SET
         status = p_status_after,
         reason_code = CASE
-            WHEN p_status_after IN ('denied', 'rejected')
-                THEN coalesce(p_reason_code, 'UNSPECIFIED')
+            WHEN p_status_after = 'rejected' THEN coalesce(p_reason_code, 'UNSPECIFIED')
             ELSE p_reason_code
         END,
+        pending_quantity = CASE WHEN v_pending THEN o.pending_quantity END,
+        pending_limit_price = CASE WHEN v_pending THEN o.pending_limit_price END,
+        pending_stop_price = CASE WHEN v_pending THEN o.pending_stop_price END,
         queries = 0,
         next_query_at = NULL,
         updated_at = clock_timestamp()

@@ -1,8 +1,10 @@
--- sp_order_result(order row, replayed) -> app.order_result
+-- sp_order_result(order row, replayed, why a replace was denied) -> app.order_result
 -- What a caller is told of an order. Called by the procedures of the API.
 -- Test: test_sp_place_order.py
 
-CREATE OR REPLACE FUNCTION app.sp_order_result(p_order app.orders, p_replayed boolean)
+CREATE OR REPLACE FUNCTION app.sp_order_result(
+    p_order app.orders, p_replayed boolean, p_replace_denied text DEFAULT NULL
+)
 RETURNS app.order_result
 LANGUAGE plpgsql
 IMMUTABLE
@@ -20,7 +22,8 @@ BEGIN
         p_replayed,
         p_order.created_at,
         p_order.updated_at,
-        p_order.quantity_max
+        p_order.quantity_max,
+        p_replace_denied
     )::app.order_result;
 END
 $$;

@@ -1,5 +1,6 @@
 -- sp_order_working(order row) -> status
--- Where an order goes back to when its cancel is refused: what it was, or what is known since.
+-- Where an order goes back to when its cancel or replace comes to nothing: what it was, or what is
+-- known since.
 -- Internal. Test: test_sp_sends.py, test_sp_events.py
 
 CREATE OR REPLACE FUNCTION app.sp_order_working(p_order app.orders)
@@ -9,6 +10,7 @@ STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
+        WHEN p_order.cum_quantity = p_order.quantity THEN 'filled'
         WHEN p_order.cum_quantity > 0 THEN 'partially_filled'
         WHEN p_order.broker_order_id IS NOT NULL THEN 'accepted'
         ELSE coalesce((
@@ -18,8 +20,9 @@ AS $$
                 ELSE 'submit_unknown'
             END
             FROM app.order_events AS e
-            WHERE e.order_id = p_order.order_id AND e.status_after = 'pending_cancel'
-                AND e.status_before <> 'pending_cancel'
+            WHERE e.order_id = p_order.order_id
+                AND e.status_after IN ('pending_cancel', 'pending_replace')
+                AND e.status_before NOT IN ('pending_cancel', 'pending_replace')
             ORDER BY e.order_event_id DESC
             LIMIT 1
         ), 'submit_unknown')

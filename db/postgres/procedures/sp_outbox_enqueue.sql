@@ -1,21 +1,17 @@
--- sp_outbox_enqueue(stream, kind, order, payload, request id) -> event id
--- Owes one event to the worker; the only writer of new rows. The caller holds the stream lock, so
--- the order of the ids is the order of the commits.
+-- sp_outbox_enqueue(stream, kind, order, payload, request id) -> nothing
+-- Owes one event to the worker; with sp_outbox_enqueue_all the only writer of new rows. The caller
+-- holds the stream lock, so the order of the ids is the order of the commits.
 -- Internal: granted to nobody. Test: test_sp_place_order.py
 
 CREATE OR REPLACE FUNCTION app.sp_outbox_enqueue(
     p_stream_id bigint, p_kind text, p_order_id bigint, p_payload jsonb, p_request_id text
 )
-RETURNS bigint
+RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_event_id bigint;
 BEGIN
     INSERT INTO app.events_outbox (shard, stream_id, kind, order_id, payload, request_id)
-    VALUES ((p_stream_id % 16)::smallint, p_stream_id, p_kind, p_order_id, p_payload, p_request_id)
-    RETURNING event_id INTO v_event_id;
-    RETURN v_event_id;
+    VALUES ((p_stream_id % 16)::smallint, p_stream_id, p_kind, p_order_id, p_payload, p_request_id);
 END
 $$;

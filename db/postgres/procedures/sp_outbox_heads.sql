@@ -1,7 +1,8 @@
 -- sp_outbox_heads(owner, limit, valid) -> event, stream, epoch
 -- The next row of each lane that may be sent now: its shard is this owner's by a lease that lives,
 -- the lane is not parked and none of its rows is in flight. Oldest first. A lane goes in the order
--- of its rows, but a cancel overtakes the rows of other orders. Walks from lane to lane by index,
+-- of its rows, but a cancel overtakes all but the place of its own order, and passes where a lane
+-- waits for an answer or a price. Walks from lane to lane by index,
 -- so a long queue costs no more than a short one: the sort by stream and event names that index.
 -- Writes nothing.
 -- Internal: sp_begin_sends. Test: test_sp_sends.py
@@ -49,14 +50,16 @@ BEGIN
             AND e.kind = 'order.cancel.v1'
             AND NOT EXISTS (
                 SELECT FROM app.events_outbox AS b
-                WHERE b.order_id = e.order_id AND b.event_id < e.event_id
+                WHERE b.order_id = e.order_id AND b.kind = 'order.place.v1'
             )
         ORDER BY e.stream_id, e.event_id
         LIMIT 1
     ) AS cancels ON TRUE
     WHERE NOT EXISTS (
         SELECT FROM app.outbox_parked AS p
-        WHERE p.stream_id = l.stream_id AND p.next_attempt_at > clock_timestamp()
+        WHERE p.stream_id = l.stream_id
+            AND p.next_attempt_at > clock_timestamp()
+            AND NOT (p.cancels_pass AND cancels.event_id IS NOT NULL)
     )
     AND NOT EXISTS (
         SELECT FROM app.events_outbox AS f

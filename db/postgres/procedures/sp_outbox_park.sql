@@ -1,11 +1,16 @@
--- sp_outbox_park(stream, outcome, reason, retry after) -> nothing
+-- sp_outbox_park(stream, outcome, reason, retry after, cancels pass) -> nothing
 -- Lets a lane wait. An unknown outcome is asked after by the schedule 1, 2, 5, 10, 30 s; what was
 -- not sent is tried again after 0.5 s doubling to 15 s with jitter, or when the route said; a lane
--- without authority waits a minute. The count starts anew when something gets through.
+-- without authority waits a minute. A lane that waits for an answer or a price, not for its route,
+-- lets cancels pass. The count starts anew when something gets through.
 -- The caller holds the stream lock. Internal. Test: test_sp_sends.py
 
 CREATE OR REPLACE FUNCTION app.sp_outbox_park(
-    p_stream_id bigint, p_outcome text, p_reason text, p_retry_after_s double precision DEFAULT NULL
+    p_stream_id bigint,
+    p_outcome text,
+    p_reason text,
+    p_retry_after_s double precision DEFAULT NULL,
+    p_cancels_pass boolean DEFAULT FALSE
 )
 RETURNS void
 LANGUAGE plpgsql
@@ -22,15 +27,18 @@ DECLARE
         ELSE least(0.5 * 2 ^ least(v_attempts - 1, 10), 15) * (0.5 + random() / 2)
     END;
 BEGIN
-    INSERT INTO app.outbox_parked AS p (stream_id, next_attempt_at, attempts, last_error)
+    INSERT INTO app.outbox_parked AS p (
+        stream_id, next_attempt_at, attempts, last_error, cancels_pass
+    )
     VALUES (
         p_stream_id, clock_timestamp() + v_wait_s * interval '1 s', v_attempts,
-        left(concat_ws(': ', p_outcome, p_reason), 500)
+        left(concat_ws(': ', p_outcome, p_reason), 500), p_cancels_pass
     )
     ON CONFLICT (stream_id) DO UPDATE
     SET
         next_attempt_at = excluded.next_attempt_at,
         attempts = excluded.attempts,
-        last_error = excluded.last_error;
+        last_error = excluded.last_error,
+        cancels_pass = excluded.cancels_pass;
 END
 $$;

@@ -9,19 +9,9 @@
 -- Called by app_write. Test: test_sp_place_order.py, test_sp_races.py
 
 CREATE OR REPLACE FUNCTION app.sp_place_order(
-    p_user_id uuid,
-    p_session text,
-    p_request_id text,
-    p_client_order_id text,
-    p_account_id bigint,
-    p_symbol text,
-    p_side text,
-    p_order_type text,
-    p_quantity numeric,
-    p_limit_price numeric,
-    p_stop_price numeric,
-    p_time_in_force text,
-    p_expires_at timestamptz,
+    p_user_id uuid, p_session text, p_request_id text, p_client_order_id text,
+    p_account_id bigint, p_symbol text, p_side text, p_order_type text, p_quantity numeric,
+    p_limit_price numeric, p_stop_price numeric, p_time_in_force text, p_expires_at timestamptz,
     p_strategy_id bigint
 )
 RETURNS app.order_result
@@ -31,28 +21,33 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '3s'
 AS $$
 DECLARE
+    v_fault text;
     v_hash bytea;
     v_actor text := 'user:' || p_user_id;
     v_order app.orders;
-    v_detail jsonb;
+    v_instrument_id integer;
+    v_exact boolean;
+    d record;
     v_reason_code text;
-    v_quantity_max numeric;
+    v_detail jsonb;
 BEGIN
     PERFORM app.sp_require_read_committed();
     FOR v_pass IN 1..2 LOOP
         -- The first pass is free of locks, so replays are; the second, under the stream lock, sees
         -- what the winner of a race wrote and whether the authority still stands.
-        PERFORM app.sp_authorize_trade(p_user_id, p_session, p_account_id);
+        v_fault := app.sp_trade_fault(p_user_id, p_session, p_account_id);
         IF v_pass = 1 THEN
-            PERFORM app.sp_order_check(
+            v_fault := coalesce(v_fault, app.sp_order_fault(
                 p_request_id, p_client_order_id, p_side, p_order_type, p_quantity, p_limit_price,
                 p_stop_price, p_time_in_force, p_expires_at
+            ));
+            v_hash := app.sp_order_hash(
+                p_account_id, p_symbol, p_side, p_order_type, p_quantity, p_limit_price,
+                p_stop_price, p_time_in_force, p_expires_at, p_strategy_id
             );
-            v_hash := sha256(convert_to(jsonb_build_array(
-                p_account_id, p_symbol, p_side, p_order_type, trim_scale(p_quantity),
-                trim_scale(p_limit_price), trim_scale(p_stop_price), p_time_in_force,
-                extract(EPOCH FROM p_expires_at), p_strategy_id
-            )::text, 'UTF8'));
+        END IF;
+        IF v_fault IS NOT NULL THEN
+            PERFORM app.sp_refuse(v_fault);
         END IF;
         SELECT o.* INTO v_order FROM app.orders AS o WHERE o.client_order_id = p_client_order_id;
         IF FOUND THEN
@@ -66,17 +61,35 @@ BEGIN
         END IF;
     END LOOP;
 
+    v_instrument_id := app.sp_order_instrument(
+        p_symbol, p_account_id, p_strategy_id, p_expires_at
+    );
+    FOREACH v_exact IN ARRAY ARRAY[FALSE, TRUE] LOOP
+        d := app.sp_risk_decide(
+            p_side, p_quantity, 0, p_limit_price, p_stop_price,
+            app.sp_risk_facts(
+                p_account_id, v_instrument_id, p_strategy_id, p_order_type, p_time_in_force, NULL,
+                v_exact
+            ),
+            0, 0, 0, 0
+        );
+        EXIT WHEN d.reason_code IS NULL;
+    END LOOP;
+    v_reason_code := coalesce(d.reason_code, CASE
+        WHEN NOT app.sp_rate_spend(p_user_id, 1) THEN 'USER_ORDER_RATE_EXCEEDED'
+    END);
     -- The id is unique over all accounts, the lock only over this one: a racing order of another
     -- account is met here.
     INSERT INTO app.orders (
         client_order_id, request_hash, account_id, strategy_id, instrument_id, side, order_type,
-        time_in_force, expires_at, quantity, limit_price, stop_price, created_by, request_id
+        time_in_force, expires_at, quantity, limit_price, stop_price, quantity_max, created_by,
+        request_id
     )
     VALUES (
-        p_client_order_id, v_hash, p_account_id, p_strategy_id,
-        app.sp_order_instrument(p_symbol, p_account_id, p_strategy_id, p_expires_at), p_side,
+        p_client_order_id, v_hash, p_account_id, p_strategy_id, v_instrument_id, p_side,
         p_order_type, p_time_in_force, p_expires_at, trim_scale(p_quantity),
-        trim_scale(p_limit_price), trim_scale(p_stop_price), p_user_id, p_request_id
+        trim_scale(p_limit_price), trim_scale(p_stop_price), d.quantity_max, p_user_id,
+        p_request_id
     )
     ON CONFLICT (client_order_id) DO NOTHING
     RETURNING * INTO v_order;
@@ -90,20 +103,17 @@ BEGIN
         'time_in_force', p_time_in_force, 'expires_at', extract(EPOCH FROM p_expires_at),
         'strategy_id', p_strategy_id, 'request_id', p_request_id
     ));
-    PERFORM app.sp_audit_append(p_account_id, v_actor, 'order.place', v_detail);
-
-    SELECT r.reason_code, r.quantity_max INTO v_reason_code, v_quantity_max
-    FROM app.sp_risk_check(v_order) AS r;
+    PERFORM app.sp_audit_append(
+        p_account_id, v_actor, 'order.place', v_detail,
+        CASE WHEN v_reason_code IS NULL THEN d.rate_at END
+    );
     IF v_reason_code IS NULL THEN
         PERFORM app.sp_outbox_enqueue(
             p_account_id, 'order.place.v1', v_order.order_id, v_detail, p_request_id
         );
     ELSE
         PERFORM app.sp_order_move(v_order.order_id, 'denied', v_reason_code, v_actor, 'place');
-        UPDATE app.orders AS o
-        SET quantity_max = v_quantity_max
-        WHERE o.order_id = v_order.order_id
-        RETURNING o.* INTO v_order;
+        SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = v_order.order_id;
     END IF;
     RETURN app.sp_order_result(v_order, FALSE);
 END

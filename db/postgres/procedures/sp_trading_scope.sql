@@ -16,20 +16,9 @@ BEGIN
         RAISE EXCEPTION 'a % may not do this', p_role
             USING ERRCODE = 'IN403', DETAIL = 'role_not_allowed';
     END IF;
-    IF p_scope = 'global' THEN
-        IF p_scope_id IS DISTINCT FROM 0 THEN
-            RAISE EXCEPTION 'the global switch has the id 0'
-                USING ERRCODE = 'IN422', DETAIL = 'scope_invalid';
-        END IF;
+    v_account_id := app.sp_trading_stream(p_scope, p_scope_id);
+    IF v_account_id = 0 THEN
         RETURN 0;
-    END IF;
-
-    IF p_scope = 'account' THEN
-        SELECT a.account_id INTO v_account_id FROM app.accounts AS a
-        WHERE a.account_id = p_scope_id;
-    ELSE
-        SELECT s.account_id INTO v_account_id FROM app.strategies AS s
-        WHERE s.strategy_id = p_scope_id;
     END IF;
     SELECT m.can_trade INTO v_can_trade FROM app.account_members AS m
     WHERE m.account_id = v_account_id AND m.user_id = p_user_id;

@@ -40,6 +40,7 @@ BEGIN
     ON CONFLICT (user_id) DO UPDATE
     SET email = excluded.email, role = excluded.role, disabled = excluded.disabled,
         updated_at = clock_timestamp();
+    INSERT INTO app.user_rates (user_id) VALUES (p_user_id) ON CONFLICT DO NOTHING;
     PERFORM app.sp_audit_append(0, p_actor, 'user.set', jsonb_build_object(
         'user_id', p_user_id,
         'role_before', v_before.role,

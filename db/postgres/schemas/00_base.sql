@@ -13,9 +13,16 @@ CREATE TABLE app.users (
     email text NOT NULL UNIQUE CHECK (email = lower(email)),
     role text NOT NULL CHECK (role IN ('viewer', 'trader', 'admin')),
     disabled boolean NOT NULL DEFAULT FALSE,
+    orders_per_minute_max integer NOT NULL DEFAULT 600 CHECK (orders_per_minute_max > 0),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- The same figure of a user's order rate over all accounts.
+CREATE TABLE app.user_rates (
+    user_id uuid PRIMARY KEY REFERENCES app.users,
+    rate_at timestamptz NOT NULL DEFAULT '-infinity'
+) WITH (fillfactor = 50);
 
 -- One narrow row per stream: 0 is the system's, the others carry their account's id. Its row lock
 -- is taken first by every writing procedure; it gives the gap-free sequence, the head of the audit
@@ -23,7 +30,9 @@ CREATE TABLE app.users (
 CREATE TABLE app.streams (
     stream_id bigint PRIMARY KEY CHECK (stream_id >= 0),
     seq bigint NOT NULL DEFAULT 0,
-    head bytea NOT NULL DEFAULT '\x'
+    head bytea NOT NULL DEFAULT '\x',
+    -- The one figure of the account's order rate (GCRA): when its next order is due by the rate.
+    rate_at timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 
 INSERT INTO app.streams (stream_id) VALUES (0);
@@ -35,6 +44,8 @@ CREATE TABLE app.accounts (
     route text NOT NULL CHECK (route IN ('quantconnect', 'ib')),
     -- What the route calls this account: QuantConnect's project id, or the broker's account code.
     broker_account text NOT NULL,
+    -- Who holds the account, for people to read.
+    broker text NOT NULL DEFAULT 'paper' CHECK (length(broker) BETWEEN 1 AND 64),
     paper boolean NOT NULL DEFAULT TRUE,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (route, broker_account)
@@ -67,6 +78,57 @@ CREATE TABLE app.instruments (
     tradable boolean NOT NULL DEFAULT TRUE
 );
 
+-- What an account may trade. An account without rows may trade every tradable instrument.
+CREATE TABLE app.account_instruments (
+    account_id bigint NOT NULL REFERENCES app.accounts,
+    instrument_id integer NOT NULL REFERENCES app.instruments,
+    PRIMARY KEY (account_id, instrument_id)
+);
+
+-- What a route can do; what is not listed is denied before anything is sent.
+CREATE TABLE app.route_capabilities (
+    route text NOT NULL CHECK (route IN ('quantconnect', 'ib')),
+    order_type text NOT NULL CHECK (order_type IN ('market', 'limit', 'stop', 'stop_limit')),
+    time_in_force text NOT NULL CHECK (time_in_force IN ('day', 'gtc', 'gtd', 'ioc', 'fok')),
+    PRIMARY KEY (route, order_type, time_in_force)
+);
+
+INSERT INTO app.route_capabilities (route, order_type, time_in_force)
+SELECT r.route, t.order_type, f.time_in_force
+FROM unnest(ARRAY['quantconnect', 'ib']) AS r (route)
+CROSS JOIN unnest(ARRAY['market', 'limit', 'stop', 'stop_limit']) AS t (order_type)
+CROSS JOIN unnest(ARRAY['day', 'gtc', 'gtd', 'ioc', 'fok']) AS f (time_in_force)
+WHERE f.time_in_force IN ('day', 'gtc', 'gtd')
+    OR (r.route = 'ib' AND t.order_type IN ('market', 'limit'));
+
+-- Why our risk rules deny an order; the only codes a denied order carries.
+CREATE TABLE app.denial_codes (
+    code text PRIMARY KEY CHECK (code ~ '^[A-Z][A-Z0-9_]{1,63}$'),
+    meaning text NOT NULL
+);
+
+INSERT INTO app.denial_codes (code, meaning) VALUES
+('TRADING_HALTED', 'Trading is halted for everyone, this account or this strategy.'),
+('TRADING_REDUCING', 'Only orders that shrink the position pass at the moment.'),
+('ORDER_TYPE_NOT_SUPPORTED', 'The route of the account does not know this order type.'),
+('TIME_IN_FORCE_NOT_SUPPORTED', 'The route does not take this time in force for this order type.'),
+('INSTRUMENT_NOT_TRADABLE', 'The instrument is not open for trading.'),
+('INSTRUMENT_NOT_ALLOWED', 'The account may not trade this instrument.'),
+('NO_RISK_LIMITS', 'The account has no limits, so it may not trade.'),
+('QUANTITY_NOT_ON_LOT', 'The quantity is no multiple of the lot size.'),
+('PRICE_NOT_ON_TICK', 'A price is no multiple of the tick size.'),
+('ORDER_QUANTITY_EXCEEDS_MAX', 'The quantity is above the limit of a single order.'),
+('ORDER_NOTIONAL_EXCEEDS_MAX', 'The value is above the limit of a single order.'),
+('NO_MARKET_PRICE', 'The instrument, or another one in the books, has no last price.'),
+('STALE_MARKET_PRICE', 'The last price is too old to check against.'),
+('PRICE_OUTSIDE_COLLAR', 'A price lies too far from the last price.'),
+('POSITION_EXCEEDS_MAX', 'The position could grow above its limit if all open orders filled.'),
+('OPEN_ORDERS_EXCEED_MAX', 'The account has as many open orders as it may have.'),
+('ORDER_RATE_EXCEEDED', 'The account places orders faster than its limit.'),
+('USER_ORDER_RATE_EXCEEDED', 'The user places orders faster than his limit.'),
+('DAILY_LOSS_EXCEEDED', 'The loss of the day is at its limit; only shrinking orders pass.'),
+('BUYING_POWER_EXCEEDED', 'The order would need more buying power than is left.');
+
 -- A row that is missing means active. The scope id is 0 for the global switch.
 CREATE TABLE app.trading_states (
     scope text NOT NULL CHECK (scope IN ('global', 'account', 'strategy')),
@@ -82,12 +144,35 @@ CREATE TABLE app.trading_states (
 -- Limits of an account. An account without a row may not trade.
 CREATE TABLE app.risk_limits (
     account_id bigint PRIMARY KEY REFERENCES app.accounts,
-    order_quantity_max numeric NOT NULL CHECK (order_quantity_max > 0),
-    order_notional_max numeric NOT NULL CHECK (order_notional_max > 0),
-    -- Furthest a limit price may lie beyond the last price, as a fraction of it.
+    -- NaN is above every number, so the upper bounds keep it out as well.
+    order_quantity_max numeric NOT NULL
+    CHECK (order_quantity_max > 0 AND order_quantity_max < 1e12),
+    order_notional_max numeric NOT NULL
+    CHECK (order_notional_max > 0 AND order_notional_max < 1e12),
+    -- Furthest a price may lie beyond the last price, as a fraction of it.
     price_collar numeric NOT NULL CHECK (price_collar > 0 AND price_collar < 1),
+    -- Of one instrument, long or short, if every open order filled.
+    position_quantity_max numeric NOT NULL DEFAULT 100000
+    CHECK (position_quantity_max > 0 AND position_quantity_max < 1e12),
+    open_orders_max integer NOT NULL DEFAULT 200 CHECK (open_orders_max > 0),
+    -- As many at once, and as many a minute in the long run.
+    orders_per_minute_max integer NOT NULL DEFAULT 600 CHECK (orders_per_minute_max > 0),
+    -- In the account's currency, against app.day_equity.
+    daily_loss_max numeric NOT NULL DEFAULT 10000
+    CHECK (daily_loss_max > 0 AND daily_loss_max < 1e12),
+    -- Buying power is equity times this, less what is bound already.
+    leverage_max numeric NOT NULL DEFAULT 2 CHECK (leverage_max > 0 AND leverage_max <= 100),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- What each account was worth when its day began, in its currency: the first sample of the UTC day,
+-- on the first day what was paid in. What is paid in or out later is added, so that it is neither
+-- gain nor loss. Until a day has a sample, the day before goes on.
+CREATE TABLE app.day_equity (
+    account_id bigint PRIMARY KEY REFERENCES app.accounts,
+    day date NOT NULL,
+    equity numeric NOT NULL
+) WITH (fillfactor = 70);
 
 CREATE TABLE app.cash_balances (
     account_id bigint NOT NULL REFERENCES app.accounts,
@@ -142,3 +227,42 @@ CREATE TABLE market.last_prices (
     source_at timestamptz NOT NULL,
     received_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
+
+-- What the risk rules look at for orders of one account, instrument, strategy, type and time in
+-- force, as of one moment.
+CREATE TYPE app.risk_facts AS (
+    at timestamptz,
+    states text[],
+    -- The code by which the route refuses the type or time in force; null when it can do it.
+    not_supported text,
+    tradable boolean,
+    allowed boolean,
+    tick_size numeric,
+    lot_size numeric,
+    order_quantity_max numeric,
+    order_notional_max numeric,
+    price_collar numeric,
+    last_price numeric,
+    stale boolean,
+    position_quantity numeric,
+    position_quantity_max numeric,
+    -- What other open orders of the instrument have left, and what of it was placed earlier and so
+    -- closes the position first.
+    open_buys numeric,
+    open_sells numeric,
+    ahead_buys numeric,
+    ahead_sells numeric,
+    -- Null for an order that is one of them already, as is the rate.
+    open_orders bigint,
+    open_orders_max integer,
+    rate_at timestamptz,
+    orders_per_minute_max integer,
+    -- A position or an open order of the account has no price, so its worth is not known.
+    unpriced boolean,
+    equity numeric,
+    daily_loss numeric,
+    daily_loss_max numeric,
+    -- What is left of it, in the currency of the instrument.
+    buying_power numeric,
+    leverage_max numeric
+);

@@ -41,16 +41,27 @@ CREATE TABLE app.orders (
     average_price numeric,
     -- A fill arrived after a terminal state.
     late_fill boolean NOT NULL DEFAULT FALSE,
+    -- The venue reported more than the order has left; that is not booked, so positions differ.
+    overfill boolean NOT NULL DEFAULT FALSE,
+    -- A correction or a bust changed what had been executed.
+    corrected boolean NOT NULL DEFAULT FALSE,
+    -- What a replace on its way asks for; null is unchanged.
+    pending_quantity numeric CHECK (pending_quantity > 0 AND pending_quantity < 1e12),
+    pending_limit_price numeric CHECK (pending_limit_price > 0 AND pending_limit_price < 1e12),
+    pending_stop_price numeric CHECK (pending_stop_price > 0 AND pending_stop_price < 1e12),
+    -- Placed through us, or found at the broker; what was placed elsewhere is never sent.
+    origin text NOT NULL DEFAULT 'api' CHECK (origin IN ('api', 'external')),
     broker_order_id text,
     -- The route refuses the last send after this moment, so silence beyond it proves absence.
     valid_until timestamptz,
     queries smallint NOT NULL DEFAULT 0,
     next_query_at timestamptz,
-    created_by uuid NOT NULL,
+    created_by uuid,
     request_id text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (cum_quantity <= quantity),
+    CHECK ((created_by IS NULL) = (origin = 'external')),
     CHECK ((order_type IN ('limit', 'stop_limit')) = (limit_price IS NOT NULL)),
     CHECK ((order_type IN ('stop', 'stop_limit')) = (stop_price IS NOT NULL)),
     CHECK ((time_in_force = 'gtd') = (expires_at IS NOT NULL)),
@@ -80,12 +91,44 @@ CREATE TYPE app.order_result AS (
     replayed boolean,
     created_at timestamptz,
     updated_at timestamptz,
+    quantity_max numeric,
+    -- Why a replace was denied: the order is as it was, and the answer is 409 replace_denied.
+    replace_denied text
+);
+
+-- One order of a batch, from what was asked to what became of it.
+CREATE TYPE app.order_item AS (
+    ordinal integer,
+    user_id uuid,
+    session text,
+    request_id text,
+    client_order_id text,
+    account_id bigint,
+    symbol text,
+    side text,
+    order_type text,
+    quantity numeric,
+    limit_price numeric,
+    stop_price numeric,
+    time_in_force text,
+    expires_at timestamptz,
+    strategy_id bigint,
+    request_hash bytea,
+    -- The code of its refusal.
+    fault text,
+    -- The order it makes, or the one that it repeats.
+    order_id bigint,
+    replayed boolean,
+    instrument_id integer,
+    reason_code text,
     quantity_max numeric
 );
 
 CREATE TABLE app.order_transitions (
     status_before text NOT NULL,
     status_after text NOT NULL,
+    -- Only by what changes executions or the size after the fact: correction, bust, replaced.
+    correction boolean NOT NULL DEFAULT FALSE,
     PRIMARY KEY (status_before, status_after)
 );
 
@@ -136,6 +179,15 @@ FROM (
     ('expired', ARRAY['filled'])
 ) AS t (status_before, status_after);
 
+-- Back to where it was before the fill that is not true any more.
+INSERT INTO app.order_transitions (status_before, status_after, correction) VALUES
+('filled', 'partially_filled', TRUE),
+('filled', 'accepted', TRUE),
+('filled', 'canceled', TRUE),
+('filled', 'rejected', TRUE),
+('filled', 'expired', TRUE),
+('partially_filled', 'accepted', TRUE);
+
 -- Everything that was reported of an order, applied or not. Append-only.
 CREATE TABLE app.order_events (
     order_event_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -145,7 +197,8 @@ CREATE TABLE app.order_events (
     status_before text NOT NULL,
     status_after text NOT NULL,
     applied boolean NOT NULL,
-    -- Why it was not applied: stale, illegal, duplicate, conflict, overfill, invalid, absent.
+    -- Why it was not applied: stale, illegal, duplicate, conflict, overfill, invalid, absent,
+    -- busted.
     reason text,
     detail jsonb NOT NULL,
     event_at timestamptz NOT NULL,
@@ -184,28 +237,56 @@ CREATE TABLE app.bridges (
     heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- Rows never change, but for a fee that comes later. A correction or a bust is a row of its own
+-- which corrects another; current are the rows that no other corrects and that are no bust.
 CREATE TABLE app.executions (
     execution_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     order_id bigint NOT NULL REFERENCES app.orders,
     account_id bigint NOT NULL REFERENCES app.accounts,
     instrument_id integer NOT NULL REFERENCES app.instruments,
     source text NOT NULL,
-    -- The broker's id without its revision; a higher revision supersedes.
+    -- The broker's id without its revision; a higher revision corrects. A fee that is reported
+    -- otherwise later is a correction within the revision.
     exec_base text NOT NULL,
-    exec_revision integer NOT NULL DEFAULT 0,
+    exec_revision integer NOT NULL DEFAULT 0 CHECK (exec_revision >= 0),
+    fee_revision integer NOT NULL DEFAULT 0 CHECK (fee_revision >= 0),
+    kind text NOT NULL DEFAULT 'trade' CHECK (kind IN ('trade', 'correction', 'bust')),
+    corrects bigint UNIQUE REFERENCES app.executions,
     side text NOT NULL CHECK (side IN ('buy', 'sell')),
     quantity numeric NOT NULL CHECK (quantity > 0 AND quantity < 1e12),
     price numeric NOT NULL CHECK (price > 0 AND price < 1e12),
     currency text NOT NULL,
-    fee numeric NOT NULL DEFAULT 0 CHECK (fee >= 0 AND fee < 1e12),
-    fee_currency text NOT NULL,
+    -- Null: not reported yet.
+    fee numeric CHECK (fee >= 0 AND fee < 1e12),
+    fee_currency text,
     executed_at timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    UNIQUE (account_id, source, exec_base, exec_revision)
+    CONSTRAINT executions_report_key
+    UNIQUE (account_id, source, exec_base, exec_revision, fee_revision),
+    CHECK ((kind = 'trade') = (corrects IS NULL)),
+    CHECK ((fee IS NULL) = (fee_currency IS NULL))
 );
 
 CREATE INDEX executions_order_idx ON app.executions (order_id);
 CREATE INDEX executions_account_idx ON app.executions (account_id, executed_at DESC);
+
+CREATE FUNCTION app.refuse_execution_change() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.fee IS NULL AND NEW.fee IS NOT NULL
+        AND to_jsonb(NEW) - 'fee' - 'fee_currency' = to_jsonb(OLD) - 'fee' - 'fee_currency'
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'executions are corrected by further rows' USING ERRCODE = '42501';
+END
+$$;
+
+CREATE TRIGGER executions_append_only
+BEFORE UPDATE OR DELETE ON app.executions
+FOR EACH ROW EXECUTE FUNCTION app.refuse_execution_change();
 
 -- The fold of an account's executions. Cost is signed: average cost is cost / quantity. What a
 -- partial close releases is cut to 12 decimals, yet realized_pnl - cost is the traded cash exactly.

@@ -9,7 +9,7 @@
 --   instruments      what can be traded, with its last price and the age of it
 --   positions        per account and instrument: quantity, average cost, value, profit and loss
 --   orders           every order with its state
---   executions       every fill
+--   executions       every fill that holds: not corrected by another, not busted
 --   order_events     what happened to an order, in order
 --   cash             per account and currency
 --   cash_movements   money paid in or out
@@ -162,6 +162,12 @@ SELECT
     END AS leaves_quantity,
     o.average_price,
     o.late_fill,
+    o.overfill,
+    o.corrected,
+    o.origin,
+    o.pending_quantity,
+    o.pending_limit_price,
+    o.pending_stop_price,
     o.created_by,
     o.created_at,
     o.updated_at
@@ -185,7 +191,9 @@ SELECT
     e.executed_at,
     e.recorded_at
 FROM app.executions AS e
-JOIN app.instruments AS i ON i.instrument_id = e.instrument_id;
+JOIN app.instruments AS i ON i.instrument_id = e.instrument_id
+WHERE e.kind <> 'bust'
+  AND NOT EXISTS (SELECT FROM app.executions AS x WHERE x.corrects = e.execution_id);
 
 CREATE VIEW reporting.order_events WITH (security_invoker = TRUE) AS
 SELECT

@@ -71,8 +71,10 @@ AS $$
         ) AS m
         UNION ALL
         SELECT
-            x.executed_at, x.recorded_at, 'execution', 'fill', x.source, NULL, NULL, TRUE, NULL,
-            format('%s at %s, fee %s %s', x.quantity, x.price, x.fee, x.fee_currency),
+            x.executed_at, x.recorded_at, 'execution',
+            CASE x.kind WHEN 'trade' THEN 'fill' ELSE x.kind END, x.source, NULL, NULL, TRUE, NULL,
+            format('%s at %s, ', x.quantity, x.price)
+            || coalesce('fee ' || x.fee || ' ' || x.fee_currency, 'fee not reported yet'),
             NULL, NULL, 3, x.execution_id
         FROM found AS f JOIN app.executions AS x ON x.order_id = f.order_id
         UNION ALL

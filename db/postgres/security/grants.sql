@@ -13,8 +13,13 @@ GRANT USAGE ON SCHEMA reporting TO app_read;
 GRANT EXECUTE ON FUNCTION
     app.sp_place_order,
     app.sp_preview_order,
+    app.sp_place_orders,
+    app.sp_place_batch,
+    app.sp_replace_order,
     app.sp_cancel_order,
+    app.sp_cancel_all,
     app.sp_order_status,
+    app.sp_admin_list,
     app.sp_trading_state_set,
     app.sp_session_check,
     app.sp_sessions_check,
@@ -23,7 +28,15 @@ GRANT EXECUTE ON FUNCTION
     app.sp_inbox_put,
     app.sp_record_quotes,
     app.sp_last_prices,
-    app.sp_schema_revision
+    app.sp_schema_revision,
+    app.sp_admin_account,
+    app.sp_admin_instrument,
+    app.sp_admin_strategy,
+    app.sp_admin_member,
+    app.sp_admin_limits,
+    app.sp_admin_allow_list,
+    app.sp_admin_cash,
+    app.sp_admin_user_rate
 TO app_write;
 
 -- The worker.
@@ -52,8 +65,11 @@ GRANT EXECUTE ON FUNCTION
     app.sp_account_upsert,
     app.sp_member_set,
     app.sp_risk_limits_set,
+    app.sp_allow_list_set,
+    app.sp_user_rate_set,
     app.sp_cash_book,
     app.sp_strategy_upsert,
+    app.sp_trading_state_force,
     app.sp_bars_put,
     app.sp_bars_span,
     app.sp_record_quotes,
@@ -111,11 +127,12 @@ GRANT SELECT (
 GRANT SELECT (
     order_id, client_order_id, account_id, strategy_id, instrument_id, side, order_type,
     time_in_force, expires_at, quantity, limit_price, stop_price, status, reason_code,
-    quantity_max, cum_quantity, average_price, late_fill, created_by, created_at, updated_at
+    quantity_max, cum_quantity, average_price, late_fill, overfill, corrected, origin,
+    pending_quantity, pending_limit_price, pending_stop_price, created_by, created_at, updated_at
 ) ON app.orders TO app_read;
 GRANT SELECT (
-    execution_id, order_id, account_id, instrument_id, side, quantity, price, currency, fee,
-    fee_currency, executed_at, recorded_at
+    execution_id, order_id, account_id, instrument_id, kind, corrects, side, quantity, price,
+    currency, fee, fee_currency, executed_at, recorded_at
 ) ON app.executions TO app_read;
 GRANT SELECT (
     order_event_id, order_id, kind, source, status_before, status_after, applied, reason,

@@ -22,6 +22,7 @@ from app.models.orm_base import (
     Base,
     InstrumentKey,
     Key,
+    Medium,
     MomentKey,
     TextKey,
 )
@@ -46,6 +47,7 @@ class User(Base):
     email: Mapped[str] = mapped_column(unique=True)
     role: Mapped[str]
     disabled: Mapped[bool]
+    orders_per_minute_max: Mapped[Medium]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -58,6 +60,16 @@ class Stream(Base):
     stream_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seq: Mapped[int]
     head: Mapped[bytes]
+    rate_at: Mapped[datetime]
+
+
+class UserRate(Base):
+    """The order rate of a user."""
+
+    __tablename__ = "user_rates"
+    __table_args__ = {"schema": "app"}  # noqa: RUF012
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app.users.user_id"), primary_key=True)
+    rate_at: Mapped[datetime]
 
 
 class Account(Base):
@@ -73,6 +85,7 @@ class Account(Base):
     currency: Mapped[str]
     route: Mapped[str]
     broker_account: Mapped[str]
+    broker: Mapped[str]
     paper: Mapped[bool]
     created_at: Mapped[datetime]
 
@@ -118,6 +131,34 @@ class Instrument(Base):
     tradable: Mapped[bool]
 
 
+class AccountInstrument(Base):
+    """What an account may trade, when it may not trade everything."""
+
+    __tablename__ = "account_instruments"
+    __table_args__ = {"schema": "app"}  # noqa: RUF012
+    account_id: Mapped[AccountKey]
+    instrument_id: Mapped[InstrumentKey]
+
+
+class RouteCapability(Base):
+    """What a route can do."""
+
+    __tablename__ = "route_capabilities"
+    __table_args__ = {"schema": "app"}  # noqa: RUF012
+    route: Mapped[TextKey]
+    order_type: Mapped[TextKey]
+    time_in_force: Mapped[TextKey]
+
+
+class DenialCode(Base):
+    """Why our risk rules deny an order."""
+
+    __tablename__ = "denial_codes"
+    __table_args__ = {"schema": "app"}  # noqa: RUF012
+    code: Mapped[TextKey]
+    meaning: Mapped[str]
+
+
 class TradingState(Base):
     """A switch that halts or reduces trading."""
 
@@ -132,7 +173,7 @@ class TradingState(Base):
 
 
 class RiskLimits(Base):
-    """What a single order of an account may be."""
+    """What the orders of an account may be."""
 
     __tablename__ = "risk_limits"
     __table_args__ = {"schema": "app"}  # noqa: RUF012
@@ -140,7 +181,22 @@ class RiskLimits(Base):
     order_quantity_max: Mapped[Decimal]
     order_notional_max: Mapped[Decimal]
     price_collar: Mapped[Decimal]
+    position_quantity_max: Mapped[Decimal]
+    open_orders_max: Mapped[Medium]
+    orders_per_minute_max: Mapped[Medium]
+    daily_loss_max: Mapped[Decimal]
+    leverage_max: Mapped[Decimal]
     updated_at: Mapped[datetime]
+
+
+class DayEquity(Base):
+    """What an account was worth when its day began."""
+
+    __tablename__ = "day_equity"
+    __table_args__ = {"schema": "app"}  # noqa: RUF012
+    account_id: Mapped[AccountKey]
+    day: Mapped[date]
+    equity: Mapped[Decimal]
 
 
 class CashBalance(Base):

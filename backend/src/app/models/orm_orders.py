@@ -24,7 +24,6 @@ from app.models.orm_base import (
     Medium,
     OrderRef,
     Small,
-    StreamRef,
     TextKey,
 )
 
@@ -67,11 +66,17 @@ class Order(Base):
     cum_quantity: Mapped[Decimal]
     average_price: Mapped[Decimal | None]
     late_fill: Mapped[bool]
+    overfill: Mapped[bool]
+    corrected: Mapped[bool]
+    pending_quantity: Mapped[Decimal | None]
+    pending_limit_price: Mapped[Decimal | None]
+    pending_stop_price: Mapped[Decimal | None]
+    origin: Mapped[str]
     broker_order_id: Mapped[str | None]
     valid_until: Mapped[datetime | None]
     queries: Mapped[Small]
     next_query_at: Mapped[datetime | None]
-    created_by: Mapped[UUID]
+    created_by: Mapped[UUID | None]
     request_id: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -84,6 +89,7 @@ class OrderTransition(Base):
     __table_args__ = {"schema": "app"}  # noqa: RUF012
     status_before: Mapped[TextKey]
     status_after: Mapped[TextKey]
+    correction: Mapped[bool]
 
 
 class OrderEvent(Base):
@@ -143,11 +149,14 @@ class Bridge(Base):
 
 
 class Execution(Base):
-    """A fill."""
+    """A fill, its correction or its bust."""
 
     __tablename__ = "executions"
     __table_args__ = (
-        UniqueConstraint("account_id", "source", "exec_base", "exec_revision"),
+        UniqueConstraint(
+            *("account_id", "source", "exec_base", "exec_revision", "fee_revision"),
+            name="executions_report_key",
+        ),
         Index("executions_order_idx", "order_id"),
         Index("executions_account_idx", "account_id", text("executed_at DESC")),
         {"schema": "app"},
@@ -159,12 +168,17 @@ class Execution(Base):
     source: Mapped[str]
     exec_base: Mapped[str]
     exec_revision: Mapped[Medium]
+    fee_revision: Mapped[Medium]
+    kind: Mapped[str]
+    corrects: Mapped[int | None] = mapped_column(
+        ForeignKey("app.executions.execution_id"), unique=True
+    )
     side: Mapped[str]
     quantity: Mapped[Decimal]
     price: Mapped[Decimal]
     currency: Mapped[str]
-    fee: Mapped[Decimal]
-    fee_currency: Mapped[str]
+    fee: Mapped[Decimal | None]
+    fee_currency: Mapped[str | None]
     executed_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
 
@@ -196,9 +210,9 @@ class OutboxEvent(Base):
     )
     event_id: Mapped[Key]
     shard: Mapped[Small]
-    stream_id: Mapped[StreamRef]
+    stream_id: Mapped[int]
     kind: Mapped[str]
-    order_id: Mapped[OrderRef]
+    order_id: Mapped[int]
     payload: Mapped[dict[str, Any]]
     request_id: Mapped[str]
     attempts: Mapped[Small]
@@ -249,6 +263,7 @@ class ParkedLane(Base):
     next_attempt_at: Mapped[datetime]
     attempts: Mapped[Medium]
     last_error: Mapped[str]
+    cancels_pass: Mapped[bool]
 
 
 class OutboxShard(Base):

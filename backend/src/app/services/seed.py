@@ -93,11 +93,16 @@ class Instrument(_Section):
 
 
 class Risk(_Section):
-    """The limits of every account of the demo."""
+    """The limits of every account of the demo, in the order in which the procedure takes them."""
 
     order_quantity_max: Decimal
     order_notional_max: Decimal
     price_collar: Decimal
+    position_quantity_max: Decimal
+    open_orders_max: int
+    orders_per_minute_max: int
+    daily_loss_max: Decimal
+    leverage_max: Decimal
 
 
 class Demo(_Section):
@@ -224,7 +229,7 @@ def _lay_master_data(
 def _lay_account(connection: psycopg.Connection, account: Account, risk: Risk) -> int:
     route = ("quantconnect", str(account.project_id))
     account_id = _call(connection, "account_upsert", account.name, CURRENCY, *route, True)
-    limits = (risk.order_quantity_max, risk.order_notional_max, risk.price_collar)
+    limits = [getattr(risk, name) for name in Risk.model_fields]
     _call(connection, "risk_limits_set", account_id, *limits)
     opening = (account.opening_cash, "opening", "demo")
     _call(connection, "cash_book", account_id, CURRENCY, *opening)

@@ -1,0 +1,22 @@
+-- sp_authorize_admin(user, session, request id) -> the actor to audit
+-- Passes administrators with a living session.
+-- SQLSTATE IN401 as sp_authorize; IN403 role_not_allowed; IN422 request_id_invalid.
+-- Internal: sp_admin_*. Test: test_sp_admin.py
+
+CREATE OR REPLACE FUNCTION app.sp_authorize_admin(
+    p_user_id uuid, p_session text, p_request_id text
+)
+RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF app.sp_authorize(p_user_id, p_session) <> 'admin' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'IN403', DETAIL = 'role_not_allowed',
+            MESSAGE = 'only an administrator may do this';
+    END IF;
+    PERFORM app.sp_require_text(p_request_id, '^[A-Za-z0-9_-]{1,64}$', 'request_id');
+    RETURN 'user:' || p_user_id;
+END
+$$;

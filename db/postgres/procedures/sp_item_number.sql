@@ -1,0 +1,17 @@
+-- sp_item_number(text) -> numeric, null for null, NaN for what is no plain number
+-- Internal: sp_items_parse. Test: test_sp_place_batch.py
+
+CREATE OR REPLACE FUNCTION app.sp_item_number(p_text text)
+RETURNS numeric
+LANGUAGE plpgsql
+IMMUTABLE
+STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE
+        WHEN p_text ~ '^[0-9]{1,15}(\.[0-9]{1,30})?$' THEN p_text::numeric
+        ELSE 'NaN'
+    END;
+END
+$$;

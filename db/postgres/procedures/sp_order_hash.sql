@@ -1,0 +1,29 @@
+-- sp_order_hash(account, symbol, side, type, quantity, limit, stop, tif, expiry, strategy) -> hash
+-- What makes two requests under one client order id the same. Internal: the procedures of placing.
+-- Test: test_sp_place_batch.py
+
+CREATE OR REPLACE FUNCTION app.sp_order_hash(
+    p_account_id bigint,
+    p_symbol text,
+    p_side text,
+    p_order_type text,
+    p_quantity numeric,
+    p_limit_price numeric,
+    p_stop_price numeric,
+    p_time_in_force text,
+    p_expires_at timestamptz,
+    p_strategy_id bigint
+)
+RETURNS bytea
+LANGUAGE plpgsql
+IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN sha256(convert_to(jsonb_build_array(
+        p_account_id, p_symbol, p_side, p_order_type, trim_scale(p_quantity),
+        trim_scale(p_limit_price), trim_scale(p_stop_price), p_time_in_force,
+        extract(EPOCH FROM p_expires_at), p_strategy_id
+    )::text, 'UTF8'));
+END
+$$;

@@ -1,0 +1,100 @@
+-- sp_place_items(items) -> app.order_item[]
+-- Places a batch in the caller's transaction: locks the streams of its accounts in ascending order,
+-- looks again, and writes orders, audit rows and outbox rows as sets, one audit row per order. An
+-- item with a fault makes nothing; what to do about it is the caller's. order_id is the order that
+-- an item made or repeats. Internal: sp_place_orders, sp_place_batch. Test: test_sp_place_batch.py
+
+CREATE OR REPLACE FUNCTION app.sp_place_items(p_items app.order_item[])
+RETURNS app.order_item[]
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_items app.order_item[] := app.sp_items_resolve(p_items);
+    v_made bigint[];
+    v_batch record;
+BEGIN
+    -- Replays are free of locks.
+    IF NOT EXISTS (
+        SELECT FROM unnest(v_items) AS i
+        WHERE i.fault IS NULL AND i.order_id IS NULL
+    ) THEN
+        RETURN v_items;
+    END IF;
+    PERFORM FROM app.streams AS s
+    WHERE s.stream_id IN (
+        SELECT i.account_id FROM unnest(v_items) AS i WHERE i.fault IS NULL AND i.order_id IS NULL
+    )
+    ORDER BY s.stream_id
+    FOR NO KEY UPDATE;
+    PERFORM FROM app.user_rates AS r
+    WHERE r.user_id IN (SELECT i.user_id FROM unnest(v_items) AS i WHERE i.fault IS NULL)
+    ORDER BY r.user_id
+    FOR NO KEY UPDATE;
+    v_items := app.sp_items_decide(app.sp_items_resolve(p_items));
+
+    PERFORM app.sp_rate_spend(n.user_id, n.orders)
+    FROM (
+        SELECT i.user_id, count(*) AS orders
+        FROM unnest(v_items) AS i
+        WHERE i.fault IS NULL AND NOT i.replayed AND i.reason_code IS NULL
+        GROUP BY i.user_id
+    ) AS n;
+    -- In the order of the ids that clients mint, so that batches on different accounts which share
+    -- such ids wait for each other in one direction alone.
+    WITH made AS (
+        INSERT INTO app.orders (
+            order_id, client_order_id, request_hash, account_id, strategy_id, instrument_id, side,
+            order_type, time_in_force, expires_at, quantity, limit_price, stop_price,
+            quantity_max, created_by, request_id
+        )
+        OVERRIDING SYSTEM VALUE
+        SELECT
+            i.order_id, i.client_order_id, i.request_hash, i.account_id, i.strategy_id,
+            i.instrument_id, i.side, i.order_type, i.time_in_force, i.expires_at, i.quantity,
+            i.limit_price, i.stop_price, i.quantity_max, i.user_id, i.request_id
+        FROM unnest(v_items) AS i
+        WHERE i.fault IS NULL AND NOT i.replayed
+        ORDER BY i.client_order_id
+        ON CONFLICT (client_order_id) DO NOTHING
+        RETURNING order_id
+    )
+    SELECT coalesce(array_agg(m.order_id), '{}') INTO v_made FROM made AS m;
+
+    FOR v_batch IN
+        SELECT
+            i.account_id,
+            array_agg('user:' || i.user_id ORDER BY i.ordinal) AS actors,
+            array_agg(app.sp_item_detail(i) ORDER BY i.ordinal) AS details,
+            array_agg(i.order_id ORDER BY i.ordinal) AS orders,
+            array_agg(i.request_id ORDER BY i.ordinal) AS request_ids,
+            array_agg(i.reason_code ORDER BY i.ordinal) AS codes,
+            count(*) FILTER (WHERE i.reason_code IS NULL) AS passed
+        FROM unnest(v_items) AS i
+        WHERE i.order_id = ANY(v_made)
+        GROUP BY i.account_id
+        ORDER BY i.account_id
+    LOOP
+        PERFORM app.sp_audit_append_all(
+            v_batch.account_id, v_batch.actors, 'order.place', v_batch.details, (
+                SELECT
+                    greatest(s.rate_at, clock_timestamp())
+                    + interval '1 us' * (60000000 / l.orders_per_minute_max * v_batch.passed)
+                FROM app.streams AS s
+                JOIN app.risk_limits AS l ON l.account_id = s.stream_id
+                WHERE s.stream_id = v_batch.account_id AND v_batch.passed > 0
+            )
+        );
+        PERFORM app.sp_outbox_enqueue_all(
+            v_batch.account_id, 'order.place.v1', v_batch.orders, v_batch.details,
+            v_batch.request_ids, v_batch.codes
+        );
+        PERFORM app.sp_order_move(
+            v_batch.orders[g.n], 'denied', v_batch.codes[g.n], v_batch.actors[g.n], 'place'
+        )
+        FROM generate_subscripts(v_batch.orders, 1) AS g (n)
+        WHERE v_batch.codes[g.n] IS NOT NULL;
+    END LOOP;
+    RETURN app.sp_items_settle(v_items, v_made);
+END
+$$;
