@@ -9,116 +9,52 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import IntEnum
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
-from paper.matching import Event, Order
+from paper.lean_types import (
+    STATUS_OF,
+    TYPE_OF,
+    GoodTilDateTimeInForce,
+    OrderField,
+    OrderProperties,
+    OrderStatus,
+    OrderType,
+    Resolution,
+    Symbol,
+    TimeInForce,
+    UpdateOrderFields,
+    decimal_of,
+    lean_order,
+    order_event,
+)
 from paper.object_store import ObjectStore
+from paper.orders import Order
 from paper.venue import Venue
 
-__all__ = ["OrderProperties", "OrderStatus", "QCAlgorithm", "Resolution", "TimeInForce"]
+__all__ = [
+    "GoodTilDateTimeInForce",
+    "OrderField",
+    "OrderProperties",
+    "OrderStatus",
+    "OrderType",
+    "QCAlgorithm",
+    "Resolution",
+    "TimeInForce",
+    "UpdateOrderFields",
+]
 
 log = logging.getLogger("paper.algorithm")
 # Json.NET turns strings of this shape into dates when it fills a command's attributes.
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
-class OrderStatus(IntEnum):
-    """LEAN's order states."""
-
-    NEW = 0
-    SUBMITTED = 1
-    PARTIALLY_FILLED = 2
-    FILLED = 3
-    CANCELED = 5
-    NONE = 6
-    INVALID = 7
-    CANCEL_PENDING = 8
-    UPDATE_SUBMITTED = 9
-
-
-STATUS_OF = {
-    "new": OrderStatus.NEW,
-    "accepted": OrderStatus.SUBMITTED,
-    "partially_filled": OrderStatus.PARTIALLY_FILLED,
-    "filled": OrderStatus.FILLED,
-    "canceled": OrderStatus.CANCELED,
-    # LEAN tells the end of a day order by its message alone.
-    "expired": OrderStatus.CANCELED,
-    "rejected": OrderStatus.INVALID,
-}
-
-
-class Resolution(IntEnum):
-    """How fine the data of a subscription is."""
-
-    TICK = 0
-    SECOND = 1
-    MINUTE = 2
-    HOUR = 3
-    DAILY = 4
-
-
-class TimeInForce:
-    """How long an order works."""
-
-    DAY: ClassVar[str] = "day"
-    GOOD_TIL_CANCELED: ClassVar[str] = "gtc"
-
-
-class OrderProperties:
-    """What goes along with an order."""
-
-    def __init__(self) -> None:
-        self.time_in_force = TimeInForce.GOOD_TIL_CANCELED
-
-
-class Symbol:
-    """A security's identity; only its ticker matters here."""
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _decimal(number: float) -> Decimal:
-    """Take a float back to the shortest decimal it stands for, without idle zeros."""
-    value = Decimal(repr(float(number)))
-    return value.quantize(Decimal(1)) if value == value.to_integral_value() else value
-
-
-def order_event(event: Event) -> SimpleNamespace:
-    """LEAN's OrderEvent of one thing that happened at the venue."""
-    amount = SimpleNamespace(amount=float(event.fee), currency="USD" if event.fee else "QCC")
-    return SimpleNamespace(
-        order_id=event.order_id,
-        id=event.event_id,
-        status=STATUS_OF[event.status],
-        utc_time=_utc(event.at),
-        fill_quantity=float(event.quantity),
-        fill_price=float(event.price),
-        order_fee=SimpleNamespace(value=amount),
-        message=event.message,
-    )
-
-
-def lean_order(order: Order) -> SimpleNamespace:
-    """LEAN's Order of one order at the venue."""
-    return SimpleNamespace(
-        id=order.order_id,
-        broker_id=[str(order.order_id)],
-        tag=order.tag,
-        status=STATUS_OF[order.status],
-        symbol=Symbol(order.symbol),
-        quantity=float(order.sign * order.quantity),
-    )
+def _response(error_code: str | None = None, message: str | None = None) -> SimpleNamespace:
+    is_error = error_code is not None
+    return SimpleNamespace(is_error=is_error, error_code=error_code or 0, error_message=message)
 
 
 class OrderTicket:
@@ -128,7 +64,15 @@ class OrderTicket:
         self._venue, self._order = venue, order
         self.order_id, self.tag = order.order_id, order.tag
         self.symbol = Symbol(order.symbol)
-        self.quantity = float(order.sign * order.quantity)
+        self.update_requests: list[SimpleNamespace] = []
+
+    @property
+    def quantity(self) -> float:
+        return float(self._order.sign * self._order.quantity)
+
+    @property
+    def order_type(self) -> OrderType:
+        return TYPE_OF[self._order.order_type]
 
     @property
     def status(self) -> OrderStatus:
@@ -136,12 +80,36 @@ class OrderTicket:
 
     @property
     def order_events(self) -> list[SimpleNamespace]:
-        return [order_event(event) for event in self._order.events]
+        return [order_event(event, self._order.sign) for event in self._order.events]
+
+    def get(self, field: OrderField) -> float:
+        """What an order of another type does not have cannot be asked for."""
+        is_limit = field == OrderField.LIMIT_PRICE
+        price = self._order.limit_price if is_limit else self._order.stop_price
+        if price is None:
+            raise ValueError(f"a {self._order.order_type} order has no such price")
+        return float(price)
 
     def cancel(self, tag: str | None = None) -> SimpleNamespace:
         if self._venue.cancel(self.order_id):
-            return SimpleNamespace(is_error=False, error_code=0)
-        return SimpleNamespace(is_error=True, error_code="INVALID_ORDER_STATUS")
+            return _response()
+        return _response("INVALID_ORDER_STATUS", "the order is closed")
+
+    def update(self, fields: UpdateOrderFields) -> SimpleNamespace:
+        """LEAN takes an update of an open order on; what the broker says of it comes later."""
+        if self._order.order_id not in self._venue.book.open:
+            return _response("INVALID_ORDER_STATUS", "the order is closed")
+        values = (fields.quantity, fields.limit_price, fields.stop_price)
+        quantity, limit, stop = (None if v is None else decimal_of(v) for v in values)
+        problem = self._venue.replace(
+            self.order_id,
+            quantity=None if quantity is None else abs(quantity),
+            limit_price=limit,
+            stop_price=stop,
+        )
+        code = None if problem is None else "BROKERAGE_FAILED_TO_UPDATE_ORDER"
+        self.update_requests.append(SimpleNamespace(response=_response(code, problem)))
+        return _response()
 
 
 class InvalidTicket:
@@ -158,18 +126,23 @@ class Transactions:
 
     def __init__(self, venue: Venue, project_id: int) -> None:
         self._venue, self._project_id = venue, project_id
+        self._tickets: dict[int, OrderTicket] = {}
 
     def get_order_tickets(
         self,
         filter: Callable[[Any], bool] | None = None,  # noqa: A002 - LEAN's name
     ) -> list[OrderTicket]:
         with self._venue.lock:
-            tickets = [OrderTicket(self._venue, o) for o in self._venue.orders(self._project_id)]
+            tickets = [self.ticket(o) for o in self._venue.orders(self._project_id)]
         return [ticket for ticket in tickets if filter is None or filter(ticket)]
 
     def get_order_ticket(self, order_id: int) -> OrderTicket | None:
         order = self._order(order_id)
-        return None if order is None else OrderTicket(self._venue, order)
+        return None if order is None else self.ticket(order)
+
+    def ticket(self, order: Order) -> "OrderTicket":
+        """The one ticket of an order of this run."""
+        return self._tickets.setdefault(order.order_id, OrderTicket(self._venue, order))
 
     def get_order_by_id(self, order_id: int) -> SimpleNamespace | None:
         order = self._order(order_id)
@@ -277,7 +250,7 @@ class QCAlgorithm:
         tag: str = "",
         order_properties: OrderProperties | None = None,
     ) -> OrderTicket | InvalidTicket:
-        return self._submit(symbol, quantity, None, tag, order_properties)
+        return self._submit(symbol, quantity, tag, order_properties)
 
     def limit_order(  # noqa: PLR0917 - LEAN's signature
         self,
@@ -288,30 +261,59 @@ class QCAlgorithm:
         tag: str = "",
         order_properties: OrderProperties | None = None,
     ) -> OrderTicket | InvalidTicket:
-        return self._submit(symbol, quantity, limit_price, tag, order_properties)
+        return self._submit(symbol, quantity, tag, order_properties, limit_price=limit_price)
+
+    def stop_market_order(  # noqa: PLR0917 - LEAN's signature
+        self,
+        symbol: Symbol,
+        quantity: float,
+        stop_price: float,
+        asynchronous: bool = False,
+        tag: str = "",
+        order_properties: OrderProperties | None = None,
+    ) -> OrderTicket | InvalidTicket:
+        return self._submit(symbol, quantity, tag, order_properties, stop_price=stop_price)
+
+    def stop_limit_order(  # noqa: PLR0917 - LEAN's signature
+        self,
+        symbol: Symbol,
+        quantity: float,
+        stop_price: float,
+        limit_price: float,
+        asynchronous: bool = False,
+        tag: str = "",
+        order_properties: OrderProperties | None = None,
+    ) -> OrderTicket | InvalidTicket:
+        prices = {"limit_price": limit_price, "stop_price": stop_price}
+        return self._submit(symbol, quantity, tag, order_properties, **prices)
 
     def _submit(
         self,
         symbol: Symbol,
         quantity: float,
-        limit_price: float | None,
         tag: str,
         properties: OrderProperties | None,
+        *,
+        limit_price: float | None = None,
+        stop_price: float | None = None,
     ) -> OrderTicket | InvalidTicket:
         if not quantity:
             return InvalidTicket("ORDER_QUANTITY_ZERO", "the quantity is zero")
         if symbol.value not in self._venue.book.prices:
             return InvalidTicket("SECURITY_PRICE_ZERO", f"{symbol.value} has no price yet")
+        time_in_force = (properties or OrderProperties()).time_in_force
         order = self._venue.place(
             project_id=self.project_id,
             tag=tag,
             symbol=symbol.value,
             side="buy" if quantity > 0 else "sell",
-            quantity=abs(_decimal(quantity)),
-            limit_price=None if limit_price is None else _decimal(limit_price),
-            time_in_force=(properties or OrderProperties()).time_in_force,
+            quantity=abs(decimal_of(quantity)),
+            limit_price=None if limit_price is None else decimal_of(limit_price),
+            stop_price=None if stop_price is None else decimal_of(stop_price),
+            time_in_force=time_in_force.name,
+            expires_at=time_in_force.expires_at,
         )
-        return OrderTicket(self._venue, order)
+        return self.transactions.ticket(order)
 
     # The engine's side.
 

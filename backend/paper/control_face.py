@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from paper.engine import Engine
 from paper.faults import Fault, Faults
-from paper.matching import Event, Order
+from paper.orders import Event, Order
 from paper.venue import Venue
 
 Json = dict[str, Any]
@@ -122,7 +122,9 @@ def _order(order: Order, engine: Engine) -> Json:
         "quantity": str(order.quantity),
         "order_type": order.order_type,
         "limit_price": None if order.limit_price is None else str(order.limit_price),
+        "stop_price": None if order.stop_price is None else str(order.stop_price),
         "time_in_force": order.time_in_force,
+        "expires_at": None if order.expires_at is None else order.expires_at.isoformat(),
         "status": order.status,
         "reason": order.events[-1].message if order.events else "",
         "cum_quantity": str(order.filled),

@@ -10,8 +10,9 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
-from paper.algorithm_imports import QCAlgorithm, load_algorithm, order_event
+from paper.algorithm_imports import QCAlgorithm, load_algorithm
 from paper.faults import Faults
+from paper.lean_types import order_event
 from paper.notify import Notify
 from paper.object_store import ObjectStore
 from paper.settings import Account, Demo, Settings
@@ -39,10 +40,19 @@ class Deployment:
 
     def step(self, ticked: bool) -> None:
         """One time slice: commands, order events, data, scheduled calls."""
+        self.run_commands()
+        self.report(ticked)
+
+    def run_commands(self) -> None:
+        """Run what waits."""
         while self._commands:
             self._guarded(self._algorithm._run_command, self._commands.popleft())
+
+    def report(self, ticked: bool) -> None:
+        """Tell the algorithm what happened, and let it do what it has scheduled."""
         for event in self._venue.take_events(self.project_id):
-            self._guarded(self._algorithm.on_order_event, order_event(event))
+            sign = self._venue.book.orders[event.order_id].sign
+            self._guarded(self._algorithm.on_order_event, order_event(event, sign))
         if ticked:
             self._guarded(self._algorithm._show, dict(self._venue.book.prices))
         self._guarded(self._algorithm.schedule.run_due, monotonic())
@@ -63,6 +73,7 @@ class Engine:
     def __init__(self, settings: Settings, demo: Demo, venue: Venue, faults: Faults) -> None:
         self._settings, self._venue = settings, venue
         self._store = ObjectStore(settings.paper_state_dir / "object_store")
+        venue.before_commit = self._store.commit
         self._notifies: list[Notify] = []
         self._stopping = Event()
         self.failed = Event()
@@ -83,6 +94,7 @@ class Engine:
         self._thread.join(5)
         for notify in self._notifies:
             notify.close()
+        self._store.close()
 
     def _deploy(
         self, project_id: int, ids: dict[str, dict[str, Any]], symbols: str, faults: Faults
@@ -116,13 +128,27 @@ class Engine:
     def _run(self) -> None:
         try:
             while not self._stopping.wait(self._settings.paper_step_seconds):
-                ticked = self._venue.advance()
-                for deployment in self.deployments.values():
-                    deployment.step(ticked)
+                self._step(self._venue.advance())
         except Exception:
             # Crash-only: what is on disk is the truth, and a new start reads it.
             log.exception("the engine stopped")
             self.failed.set()
+
+    def _step(self, ticked: bool) -> None:
+        """One time slice of all deployments, on disk by three writes however many orders it has.
+
+        First what an order needs to be found again, then the orders, then what is told of them;
+        between taking an order and its commit nobody can read it.
+        """
+        with self._venue.lock:
+            for deployment in self.deployments.values():
+                deployment.run_commands()
+            self._venue.commit()
+        for deployment in self.deployments.values():
+            deployment.report(ticked)
+        self._store.commit()
+        for notify in self._notifies:
+            notify.release()
 
 
 def _deploy_ids(path: Path, accounts: tuple[Account, ...]) -> dict[str, dict[str, Any]]:

@@ -49,27 +49,38 @@ def read(path: Path) -> tuple[list[Record], int]:
     return records, size
 
 
+def write(descriptor: int, lines: bytes) -> None:
+    """Append lines to a file and return when they are on disk."""
+    if os.write(descriptor, lines) != len(lines):
+        raise OSError("the disk took only a part of what was written; is it full?")
+    os.fsync(descriptor)
+
+
 class Journal:
-    """Appends records; `sync` returns when all of them would survive a power cut."""
+    """Takes records; `sync` returns when all of them would survive a power cut.
+
+    What was not synced does not exist for the next start, so nobody may be told of it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.records, size = read(path)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.ftruncate(self._descriptor, size)
-        self._written = False
+        self._waiting: list[bytes] = []
 
     def append(self, record: Record) -> None:
-        """Hand one record to the system: it outlives this process from here on."""
-        line = encode(record)
-        if os.write(self._descriptor, line) != len(line):
-            raise OSError("the journal took only a part of a record; is the disk full?")
-        self._written = True
+        """Take one record on; the next `sync` writes it."""
+        self._waiting.append(encode(record))
+
+    @property
+    def is_synced(self) -> bool:
+        return not self._waiting
 
     def sync(self) -> None:
-        """Put what was appended on disk."""
-        if self._written:
-            os.fsync(self._descriptor)
-            self._written = False
+        """Put all that was appended on disk, at the price of one write."""
+        if self._waiting:
+            write(self._descriptor, b"".join(self._waiting))
+            self._waiting.clear()
 
     def close(self) -> None:
         self.sync()

@@ -4,97 +4,28 @@ Every change is a record first. `apply` is the only way state changes, live and 
 read back, so that a restart arrives at the same book.
 """
 
-from collections import defaultdict
-from dataclasses import dataclass, field
+import dataclasses
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 from paper.journal import Record
+from paper.orders import (
+    ZERO,
+    Account,
+    Event,
+    Order,
+    Refused,
+    commission,
+    price_of,
+    text_of,
+    worth_of,
+)
 from paper.settings import Instrument
 
-ZERO = Decimal(0)
-CENT = Decimal("0.01")
 PARTICIPATION = Decimal("0.10")  # of a tick's volume goes to our orders
-FEE_PER_SHARE, FEE_MIN, FEE_MAX_RATE = Decimal("0.005"), Decimal("1.00"), Decimal("0.01")
 OPEN = ("accepted", "partially_filled")
 ORDERS_MAX = 200_000
-
-
-@dataclass(frozen=True)
-class Event:
-    """One thing that happened to an order; a fill when quantity is not zero."""
-
-    order_id: int
-    event_id: int
-    status: str
-    at: datetime
-    quantity: Decimal
-    price: Decimal
-    fee: Decimal
-    message: str
-
-
-@dataclass
-class Order:
-    """One order at the venue, with all that happened to it."""
-
-    order_id: int
-    project_id: int
-    tag: str
-    symbol: str
-    side: str
-    quantity: Decimal
-    order_type: str
-    limit_price: Decimal | None
-    time_in_force: str
-    session: int
-    at: datetime
-    status: str = "new"
-    filled: Decimal = ZERO
-    notional: Decimal = ZERO
-    fees: Decimal = ZERO
-    events: list[Event] = field(default_factory=list)
-
-    @property
-    def sign(self) -> int:
-        return 1 if self.side == "buy" else -1
-
-    @property
-    def left(self) -> Decimal:
-        return self.quantity - self.filled
-
-
-@dataclass
-class Position:
-    """Signed quantity, and what it cost, of one instrument in one account."""
-
-    quantity: Decimal = ZERO
-    cost: Decimal = ZERO
-
-    def add(self, quantity: Decimal, price: Decimal) -> None:
-        """Take in a fill; reducing keeps the average price, crossing zero starts a new one."""
-        after = self.quantity + quantity
-        if self.quantity * quantity >= 0:
-            self.cost += quantity * price
-        elif after * self.quantity > 0:
-            self.cost = self.cost * after / self.quantity
-        else:
-            self.cost = after * price
-        self.quantity = after
-
-
-@dataclass
-class Account:
-    """Cash and positions of one project."""
-
-    cash: Decimal = ZERO
-    positions: dict[str, Position] = field(default_factory=lambda: defaultdict(Position))
-
-
-def commission(quantity: Decimal, notional: Decimal) -> Decimal:
-    """Charge like Interactive Brokers' fixed plan: per share, with a minimum, at most 1 %."""
-    fee = min(max(FEE_MIN, quantity * FEE_PER_SHARE), notional * FEE_MAX_RATE)
-    return fee.quantize(CENT, ROUND_HALF_UP)
+EXPIRED = "The order has expired."
 
 
 class Book:
@@ -121,6 +52,10 @@ class Book:
             self._apply_order(record)
         elif record["kind"] == "event":
             self._apply_event(record)
+        elif record["kind"] == "trigger":
+            self.orders[record["order_id"]].triggered = True
+        elif record["kind"] == "replace":
+            self._apply_replace(record)
         elif record["kind"] == "hold":
             self.held.pop(record["symbol"], None)
             if record["price"] is not None:
@@ -128,14 +63,22 @@ class Book:
         return record
 
     def _apply_order(self, record: Record) -> None:
-        limit = record["limit_price"]
+        expires_at = record.get("expires_at")
         self.orders[record["order_id"]] = Order(
             **{name: record[name] for name in ("order_id", "project_id", "tag", "symbol", "side")},
-            **{name: record[name] for name in ("order_type", "time_in_force", "session")},
+            **{name: record[name] for name in ("time_in_force", "session")},
             quantity=Decimal(record["quantity"]),
-            limit_price=None if limit is None else Decimal(limit),
+            limit_price=price_of(record["limit_price"]),
+            stop_price=price_of(record.get("stop_price")),
+            expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
             at=datetime.fromisoformat(record["at"]),
         )
+
+    def _apply_replace(self, record: Record) -> None:
+        order = self.orders[record["order_id"]]
+        order.quantity = Decimal(record["quantity"])
+        order.limit_price = price_of(record["limit_price"])
+        order.stop_price = price_of(record["stop_price"])
 
     def _apply_event(self, record: Record) -> None:
         order = self.orders[record["order_id"]]
@@ -148,8 +91,13 @@ class Book:
             price=Decimal(record["price"]),
             fee=Decimal(record["fee"]),
             message=record["message"],
+            order_quantity=order.quantity,
+            limit_price=order.limit_price,
+            stop_price=order.stop_price,
         )
         order.events.append(event)
+        if event.status == "replaced":
+            return
         order.status = event.status
         self.open.pop(order.order_id, None)
         if event.status in OPEN:
@@ -186,11 +134,12 @@ class Book:
         symbol: str,
         side: str,
         quantity: Decimal,
-        order_type: str,
         limit_price: Decimal | None,
         time_in_force: str,
         session: int,
         at: datetime,
+        stop_price: Decimal | None = None,
+        expires_at: datetime | None = None,
         reject: str | None = None,
     ) -> list[Record]:
         """Take an order and match it at once, or refuse it; the first record is the order."""
@@ -202,9 +151,10 @@ class Book:
             "symbol": symbol,
             "side": side,
             "quantity": str(quantity),
-            "order_type": order_type,
-            "limit_price": None if limit_price is None else str(limit_price),
+            "limit_price": text_of(limit_price),
+            "stop_price": text_of(stop_price),
             "time_in_force": time_in_force,
+            "expires_at": None if expires_at is None else expires_at.isoformat(),
             "session": session,
             "at": at.isoformat(),
         }
@@ -221,6 +171,45 @@ class Book:
         order = self.open.get(order_id)
         return [] if order is None else [self._event(order, "canceled", at)]
 
+    def replace(
+        self,
+        order_id: int,
+        quantity: Decimal | None,
+        limit_price: Decimal | None,
+        stop_price: Decimal | None,
+        at: datetime,
+    ) -> list[Record]:
+        """Change an open order where a value is given, and match it; raises Refused."""
+        order = self.open.get(order_id)
+        if order is None:
+            raise Refused("the order is closed")
+        changed = dataclasses.replace(
+            order,
+            quantity=order.quantity if quantity is None else quantity,
+            limit_price=order.limit_price if limit_price is None else limit_price,
+            stop_price=order.stop_price if stop_price is None else stop_price,
+        )
+        problem = self._problem_of_replace(order, changed)
+        if problem is not None:
+            raise Refused(problem)
+        record = {
+            "kind": "replace",
+            "order_id": order_id,
+            "quantity": str(changed.quantity),
+            "limit_price": text_of(changed.limit_price),
+            "stop_price": text_of(changed.stop_price),
+        }
+        return [self.apply(record), self._event(order, "replaced", at), *self._match(order, at)]
+
+    def _problem_of_replace(self, order: Order, changed: Order) -> str | None:
+        if changed.order_type != order.order_type:
+            return f"a {order.order_type} order does not have this price"
+        if order.triggered and changed.stop_price != order.stop_price:
+            return "the stop was triggered"
+        if changed.quantity <= order.filled:
+            return f"{order.filled} are filled"
+        return self._problem(changed)
+
     def tick(self, symbol: str, price: Decimal, volume: Decimal, at: datetime) -> list[Record]:
         """Show a new price, or the held one, and match what it reaches, oldest order first."""
         lot = self.instruments[symbol].lot_size
@@ -231,15 +220,15 @@ class Book:
             records += self._match(order, at)
         return records
 
-    def close_sessions(self, session: int, at: datetime) -> list[Record]:
-        """End the day orders of sessions before this one."""
+    def expire(self, session: int, at: datetime) -> list[Record]:
+        """End the day orders of sessions before this one, and what is good until now."""
         ended = [
             order
             for order in self.open.values()
-            if order.time_in_force == "day" and order.session < session
+            if (order.time_in_force == "day" and order.session < session)
+            or (order.expires_at is not None and order.expires_at <= at)
         ]
-        message = "The order has expired."
-        return [self._event(order, "expired", at, message=message) for order in ended]
+        return [self._event(order, "expired", at, message=EXPIRED) for order in ended]
 
     def _problem(self, order: Order) -> str | None:
         instrument = self.instruments.get(order.symbol)
@@ -247,9 +236,8 @@ class Book:
             return "unknown instrument"
         if order.quantity <= 0 or order.quantity % instrument.lot_size:
             return f"quantity is not a multiple of {instrument.lot_size}"
-        if order.limit_price is not None and (
-            order.limit_price <= 0 or order.limit_price % instrument.tick_size
-        ):
+        prices = [price for price in (order.limit_price, order.stop_price) if price is not None]
+        if any(price <= 0 or price % instrument.tick_size for price in prices):
             return f"price does not conform to the minimum variation of {instrument.tick_size}"
         if order.symbol not in self.prices:
             return "no market data"
@@ -263,7 +251,12 @@ class Book:
         An order that only shrinks a position always passes.
         """
         account = self.accounts[order.project_id]
-        working = [o for o in self.open.values() if o.project_id == order.project_id]
+        # An order that is changed counts once, with its new values.
+        working = [
+            other
+            for other in self.open.values()
+            if other.project_id == order.project_id and other.order_id != order.order_id
+        ]
         held = account.positions[order.symbol].quantity
         mine = [o for o in [*working, order] if o.symbol == order.symbol and o.side == order.side]
         if held * order.sign < 0 and sum((o.left for o in mine), ZERO) <= abs(held):
@@ -272,7 +265,7 @@ class Book:
             (p.quantity * self.prices[s] for s, p in account.positions.items() if p.quantity), ZERO
         )
         exposure = sum((self._exposure(account, s, [*working, order]) for s in self.prices), ZERO)
-        price = order.limit_price or self.prices[order.symbol]
+        price = worth_of(order, self.prices[order.symbol])
         fee = commission(order.quantity, order.quantity * price)
         return exposure + fee <= account.cash + worth
 
@@ -282,11 +275,13 @@ class Book:
         worth = {1: max(held, ZERO) * last, -1: max(-held, ZERO) * last}
         for order in orders:
             if order.symbol == symbol:
-                worth[order.sign] += order.left * (order.limit_price or last)
+                worth[order.sign] += order.left * worth_of(order, last)
         return max(worth.values())
 
     def _match(self, order: Order, at: datetime) -> list[Record]:
         price, volume = self.prices[order.symbol], self._volume[order.symbol]
+        if order.stop_price is not None and not order.triggered:
+            return self._trigger(order, order.stop_price, price)
         limit = order.limit_price
         reached = limit is None or (price - limit) * order.sign <= 0
         quantity = min(order.left, volume)
@@ -297,6 +292,12 @@ class Book:
         status = "filled" if quantity == order.left else "partially_filled"
         fee = total - order.fees
         return [self._event(order, status, at, quantity=quantity, price=price, fee=fee)]
+
+    def _trigger(self, order: Order, stop: Decimal, last: Decimal) -> list[Record]:
+        """The price that triggers a stop is gone; the order is in the market from the next on."""
+        if not self.is_open or order.status not in OPEN or (last - stop) * order.sign < 0:
+            return []
+        return [self.apply({"kind": "trigger", "order_id": order.order_id})]
 
     def _event(
         self,

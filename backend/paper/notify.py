@@ -2,7 +2,7 @@
 
 import json
 import logging
-from queue import Empty, Full, Queue
+from queue import Empty, Queue
 from threading import Event, Thread
 
 import httpx
@@ -20,6 +20,7 @@ class Notify:
 
     def __init__(self, faults: Faults, name: str) -> None:
         self._faults = faults
+        self._held: list[Webhook] = []
         self._queue: Queue[Webhook] = Queue(QUEUE_MAX)
         self._stop = Event()
         self._late: Webhook | None = None
@@ -29,11 +30,16 @@ class Notify:
 
     def web(self, address: str, data: str, headers: dict[str, str]) -> bool:
         """Take a webhook on; False when too many wait, as LEAN answers beyond its quota."""
-        try:
-            self._queue.put_nowait((address, data, headers))
-        except Full:
+        if self._queue.qsize() + len(self._held) >= QUEUE_MAX:
             return False
+        self._held.append((address, data, headers))
         return True
+
+    def release(self) -> None:
+        """Let go what was taken on; the engine calls it when what it tells is on disk."""
+        for webhook in self._held:
+            self._queue.put_nowait(webhook)
+        self._held.clear()
 
     def close(self) -> None:
         """Stop within one time-out; what waits is lost, as it is when LEAN stops."""

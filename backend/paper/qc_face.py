@@ -16,13 +16,13 @@ from starlette.responses import JSONResponse, Response
 
 from paper.engine import Engine
 from paper.faults import Faults
-from paper.matching import Event, Order
+from paper.orders import Event, Order
 from paper.settings import Settings
 from paper.venue import Venue
 
 BODY_MAX = 64 * 1024
 PAGE_MAX = 100
-TYPES = {"market": 0, "limit": 1}
+TYPES = {"market": 0, "limit": 1, "stop": 2, "stop_limit": 3}
 STATUSES = {
     "new": 0,
     "accepted": 1,
@@ -281,6 +281,7 @@ def order_json(order: Order, algorithm_id: str) -> Json:
         "status": STATUSES[order.status],
         "tag": order.tag,
         "limitPrice": None if order.limit_price is None else float(order.limit_price),
+        "stopPrice": None if order.stop_price is None else float(order.stop_price),
         "direction": 0 if order.side == "buy" else 1,
         "events": [_event_json(order, event, algorithm_id) for event in order.events],
     }
@@ -288,7 +289,7 @@ def order_json(order: Order, algorithm_id: str) -> Json:
 
 def _event_json(order: Order, event: Event, algorithm_id: str) -> Json:
     words = {"accepted": "submitted", "partially_filled": "partiallyFilled", "rejected": "invalid"}
-    words["expired"] = "canceled"
+    words |= {"expired": "canceled", "replaced": "updateSubmitted"}
     return {
         "id": f"{algorithm_id}-{order.order_id}-{event.event_id}",
         "algorithmId": algorithm_id,
@@ -302,4 +303,7 @@ def _event_json(order: Order, event: Event, algorithm_id: str) -> Json:
         "orderFeeAmount": float(event.fee),
         "orderFeeCurrency": "USD",
         "message": event.message,
+        "quantity": float(order.sign * event.order_quantity),
+        "limitPrice": None if event.limit_price is None else float(event.limit_price),
+        "stopPrice": None if event.stop_price is None else float(event.stop_price),
     }

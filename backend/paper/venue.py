@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections import defaultdict, deque
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,8 @@ from threading import RLock
 from paper.faults import Faults
 from paper.journal import Journal, Record
 from paper.market import Replay, Tick, is_open, read_bars, utc_now
-from paper.matching import Book, Event, Order
+from paper.matching import Book
+from paper.orders import Event, Order, Refused
 from paper.settings import Demo, Settings
 
 
@@ -26,6 +28,8 @@ class Venue:
         self.lock = RLock()
         self.ticks: dict[str, Tick] = {}
         self.ticked_at = utc_now()
+        # What must be on disk before an order is: the bridge's ledger.
+        self.before_commit: Callable[[], None] = lambda: None
         self._settings, self._faults = settings, faults
         folder = settings.paper_state_dir
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,7 +57,7 @@ class Venue:
             seed=settings.paper_seed,
         )
         self._number = -1
-        self._commit()
+        self.commit()
 
     def advance(self) -> bool:
         """Bring the market to now; True when there was a new tick."""
@@ -66,11 +70,11 @@ class Venue:
             if self._number >= 0 and not self.book.is_open:
                 return False
             self._number, self.ticked_at = number, now
-            self._keep(self.book.close_sessions(self._replay.session_at(now), now))
+            self._keep(self.book.expire(self._replay.session_at(now), now))
             for tick in self._replay.ticks(number):
                 self.ticks[tick.symbol] = tick
                 self._keep(self.book.tick(tick.symbol, tick.price, tick.volume, now))
-            self._commit()
+            self.commit()
             return True
 
     def place(
@@ -83,6 +87,8 @@ class Venue:
         quantity: Decimal,
         limit_price: Decimal | None,
         time_in_force: str,
+        stop_price: Decimal | None = None,
+        expires_at: datetime | None = None,
     ) -> Order:
         """Take an order, whatever becomes of it; the caller commits before it tells anyone."""
         now = utc_now()
@@ -95,9 +101,10 @@ class Venue:
                 symbol=symbol,
                 side=side,
                 quantity=quantity,
-                order_type="market" if limit_price is None else "limit",
                 limit_price=limit_price,
+                stop_price=stop_price,
                 time_in_force=time_in_force,
+                expires_at=expires_at,
                 session=self._replay.session_at(now),
                 at=now,
                 reject=fault.reason if fault else None,
@@ -112,6 +119,23 @@ class Venue:
             self._keep(records)
             return bool(records)
 
+    def replace(
+        self,
+        order_id: int,
+        *,
+        quantity: Decimal | None,
+        limit_price: Decimal | None,
+        stop_price: Decimal | None,
+    ) -> str | None:
+        """Change an open order where a value is given, or say why it stays as it is."""
+        with self.lock:
+            try:
+                records = self.book.replace(order_id, quantity, limit_price, stop_price, utc_now())
+            except Refused as refusal:
+                return str(refusal)
+            self._keep(records)
+            return None
+
     def hold(self, symbol: str, price: Decimal | None) -> None:
         """Hold an instrument at a price from this moment on, or release it."""
         with self.lock:
@@ -120,7 +144,7 @@ class Venue:
             tick = self.ticks[symbol]
             self._keep(self.book.tick(symbol, tick.price, tick.volume, now))
             self.ticked_at = now
-            self._commit()
+            self.commit()
 
     def orders(self, project_id: int | None = None) -> list[Order]:
         """All orders ever placed, of one project or all; call under the lock."""
@@ -130,11 +154,17 @@ class Venue:
     def take_events(self, project_id: int) -> list[Event]:
         """Hand out, once, what happened since the last call, when it is on disk."""
         with self.lock:
-            self._commit()
+            self.commit()
             queue = self._events[project_id]
             events = list(queue)
             queue.clear()
             return events
+
+    def commit(self) -> None:
+        """Put on disk what happened, and before it what the bridge noted beforehand."""
+        if not self._journal.is_synced:
+            self.before_commit()
+            self._journal.sync()
 
     def close(self) -> None:
         with self.lock:
@@ -147,9 +177,6 @@ class Venue:
             if record["kind"] == "event":
                 order = self.book.orders[record["order_id"]]
                 self._events[order.project_id].append(order.events[record["event_id"] - 1])
-
-    def _commit(self) -> None:
-        self._journal.sync()
 
 
 def _lock_folder(folder: Path) -> int:

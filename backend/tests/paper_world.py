@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 from pydantic import ValidationError
 
 from app.models.bridge import BridgeBatch
@@ -184,6 +185,21 @@ class PaperProcess:
     def fault(self, kind: str, **fields: Any) -> None:
         answer = self.control.post("/paper/v1/faults", json={"kind": kind, **fields})
         assert answer.status_code == 201, answer.text
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def paper(tmp_path: Path, receiver: Receiver) -> Iterator[PaperProcess]:
+    paper = PaperProcess(tmp_path, receiver)
+    paper.start()
+    yield paper
+    paper.close()
 
 
 def order_fields(client_order_id: str, **fields: Any) -> Json:

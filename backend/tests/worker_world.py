@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -16,10 +17,10 @@ import pytest
 from fixtures_postgres import Database as FreshDatabase
 
 from app.core.settings import Settings, load_settings
-from app.services import sp
+from app.services import sp, sp_orders
 from app.services.broker import Broker, Outcome, OutcomeKind, Send
 from app.services.db import Database, create_engine
-from app.services.sp_rows import NewOrder
+from app.services.sp_rows import Changes, NewOrder
 from worker.bridges import Bridges
 from worker.metrics import Metrics
 from worker.service import Service
@@ -88,12 +89,13 @@ class Desk:
         )
         await owner.execute(
             "SELECT app.sp_member_set('system:seed', $1, $2, TRUE)",
-            account_id,
-            self.trader.user_id,
+            *(account_id, self.trader.user_id),
         )
-        await owner.execute(
-            "SELECT app.sp_risk_limits_set('system:seed', $1, 10000, 1000000, 0.5)", account_id
-        )
+        for query in (
+            "SELECT app.sp_risk_limits_set('system:seed', $1, 10000, 1000000, 0.5)",
+            "SELECT app.sp_cash_book('system:seed', $1, 'USD', 1000000, 'opening', 'opening')",
+        ):
+            await owner.execute(query, account_id)
         self.accounts[account_id] = broker_account
 
     async def set_price(self, price: str) -> None:
@@ -119,20 +121,17 @@ class Desk:
         rows = await self.fetch(query, *arguments)
         return rows[0][0] if rows else None
 
-    async def place(self, account_id: int, name: str | None = None) -> str:
-        """Place a limit order and give its client order id."""
+    async def place(self, account_id: int, name: str | None = None, **fields: Any) -> str:
+        """Place a limit order, or what the fields make of it, and give its client order id."""
+        values: dict[str, Any] = {"order_type": "limit", "limit_price": Decimal("19.50"), **fields}
         order = NewOrder(
             client_order_id=name or uuid.uuid4().hex,
             account_id=account_id,
             symbol="AAPL",
             side="buy",
-            order_type="limit",
             quantity=Decimal(10),
-            limit_price=Decimal("19.50"),
-            stop_price=None,
             time_in_force="gtc",
-            expires_at=None,
-            strategy_id=None,
+            **{"stop_price": None, "expires_at": None, "strategy_id": None, **values},
         )
         placed = await self.api(lambda api: sp.place_order(api, self.trader, "req-test", order))
         assert placed.status == "new", placed
@@ -140,14 +139,27 @@ class Desk:
 
     async def cancel(self, client_order_id: str) -> str:
         """Cancel an order and give its state."""
-        order_id = await self.value(
-            "SELECT order_id FROM app.orders WHERE client_order_id = $1", client_order_id
-        )
+        order_id = await self._order_id(client_order_id)
         key = uuid.uuid4().hex
         canceled = await self.api(
             lambda api: sp.cancel_order(api, self.trader, "req-test", key=key, order_id=order_id)
         )
         return str(canceled.status)
+
+    async def _order_id(self, client_order_id: str) -> int:
+        query = "SELECT order_id FROM app.orders WHERE client_order_id = $1"
+        return int(await self.value(query, client_order_id))
+
+    async def replace(self, client_order_id: str, **values: Any) -> str:
+        """Ask for other values of an order and give its state."""
+        order_id, key = await self._order_id(client_order_id), uuid.uuid4().hex
+        names = ("quantity", "limit_price", "stop_price")
+        wanted = {name: Decimal(values[name]) if name in values else None for name in names}
+        more = {"order_id": order_id, "changes": Changes(**wanted)}
+        change = partial(sp_orders.replace_order, key=key, **more)
+        replaced = await self.api(lambda api: change(api, self.trader, "req-test"))
+        assert replaced.replace_denied is None
+        return str(replaced.status)
 
     async def poke(self) -> None:
         """Wake the workers as the API does."""
@@ -298,6 +310,9 @@ class PortBroker:
 
     async def cancel(self, send: Send) -> Outcome:
         return await self._take("cancel", send)
+
+    async def replace(self, send: Send) -> Outcome:
+        return await self._take("replace", send)
 
     async def query(self, send: Send) -> Outcome:
         return await self._take("query", send)

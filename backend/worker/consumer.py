@@ -157,7 +157,12 @@ class Sender:
         broker = self._brokers.get(send.route)
         if broker is None:
             return None
-        calls = {"place": broker.place, "cancel": broker.cancel, "query": broker.query}
+        calls = {
+            "place": broker.place,
+            "cancel": broker.cancel,
+            "replace": broker.replace,
+            "query": broker.query,
+        }
         return calls.get(send.action)
 
     async def _finish(self, results: Sequence[repo.SendResult]) -> None:

@@ -10,6 +10,7 @@ import hmac
 import json
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 BODY_MAX = 60_000  # the receiver takes 64 KiB
@@ -17,7 +18,8 @@ BODIES_A_PULSE_MAX = 4
 BACKLOG_MAX = 1_000  # unacknowledged events beyond which no order is taken
 ORDERS_MAX = 10_000  # kept in the ledger
 RETENTION = dt.timedelta(days=7)  # of orders that ended
-REPEAT_FIRST_S, REPEAT_MAX_S = 1.0, 30.0
+# An acknowledgment takes up to two seconds: sooner, everything would go out twice.
+REPEAT_FIRST_S, REPEAT_MAX_S = 2.5, 30.0
 TERMINAL = ("filled", "canceled", "rejected", "expired")
 
 
@@ -62,10 +64,16 @@ class Ledger:
     def full(self) -> bool:
         return len(self.entries) >= ORDERS_MAX
 
-    def add(self, key: str) -> bool:
+    def add(self, key: str, **more: Any) -> bool:
         """The intent is saved when this returns True, and forgotten when it returns False."""
-        fresh = {"at": iso(utc_now()), "order_id": None, "status": None, "reason": None}
-        self.entries[key] = {**fresh, "broker_ids": [], "seen": {}, "executions": [], "told": 0}
+        fresh: dict[str, Any] = {
+            "at": iso(utc_now()),
+            "order_id": None,
+            "status": None,
+            "reason": None,
+        }
+        fresh |= {"broker_ids": [], "seen": {}, "executions": [], "told": 0}
+        self.entries[key] = {**fresh, "replaces": [], **more}
         return self.save(key) or self.entries.pop(key) is None
 
     def remove(self, key: str) -> None:
@@ -101,6 +109,8 @@ class Feed:
             raise ValueError("set the parameters webhook_url, webhook_secret, source and epoch")
         kept = json.loads(self.store.read(store_key)) if self.store.contains_key(store_key) else {}
         self.sequence, self.events = int(kept.get("sequence", 0)), list(kept.get("events", []))
+        # Each as it goes out, made once: the tail is saved and repeated again and again.
+        self.texts = {event["sequence"]: canonical(event).decode() for event in self.events}
         self.sent, self.dirty, self.quotes = 0, False, dict[str, dict[str, str]]()
         self.beat_at, self.repeat_at, self.repeat_s = 0.0, 0.0, REPEAT_FIRST_S
 
@@ -112,21 +122,24 @@ class Feed:
         event = {"sequence": self.sequence, "kind": kind, "client_order_id": client_order_id}
         event |= {"event_id": f"{self.source}-{self.epoch}-{self.sequence}"}
         self.events.append({**event, "occurred_at": iso(utc_now()), **detail})
+        self.texts[self.sequence] = canonical(self.events[-1]).decode()
 
     def acknowledge(self, sequence: int) -> None:
         kept = [event for event in self.events if event["sequence"] > sequence]
         if len(kept) < len(self.events):
             self.events, self.dirty, self.repeat_s = kept, True, REPEAT_FIRST_S
+            self.texts = {event["sequence"]: self.texts[event["sequence"]] for event in kept}
             self.repeat_at = time.monotonic() + self.repeat_s
 
     def save(self) -> bool:
         """A number that went out must never be used again, so this comes before each post."""
         if self.dirty:
-            body = json.dumps({"sequence": self.sequence, "events": self.events})
+            events = ",".join(self.texts.values())
+            body = f'{{"sequence":{self.sequence},"events":[{events}]}}'
             self.dirty = not self.store.save(self.store_key, body)
         return not self.dirty
 
-    def publish(self, heartbeat: dict[str, Any]) -> None:
+    def publish(self, heartbeat: Callable[[], dict[str, Any]]) -> None:
         """Post new events at once, the whole tail when its time has come, else the heartbeat."""
         clock = time.monotonic()
         repeat = clock >= self.repeat_at
@@ -140,7 +153,7 @@ class Feed:
             self.repeat_s = min(self.repeat_s * 2, REPEAT_MAX_S) if again else self.repeat_s
             self.repeat_at = clock + self.repeat_s
         for _ in range(BODIES_A_PULSE_MAX):
-            taken = self.post(events, heartbeat)
+            taken = self.post(events, heartbeat())
             events = events[taken:] if taken else []
             if not events:
                 return
@@ -150,13 +163,14 @@ class Feed:
         body: dict[str, Any] = {"version": 1, "source": self.source, "epoch": self.epoch}
         body |= {"deploy_id": str(self.algorithm.algorithm_id), "sent_at": iso(utc_now())}
         body |= {"heartbeat": heartbeat, "quotes": list(self.quotes.values()), "events": []}
-        size, taken = len(canonical(body)), 0
+        frame, texts = canonical(body).decode(), [self.texts[e["sequence"]] for e in events]
+        size, taken = len(frame), 0
         while taken < len(events):
-            size += len(canonical(events[taken])) + 1
+            size += len(texts[taken]) + 1
             if size > BODY_MAX and taken:
                 break
             taken += 1
-        raw = canonical({**body, "events": events[:taken]})
+        raw = frame.replace('"events":[]', f'"events":[{",".join(texts[:taken])}]', 1).encode()
         headers = {"Content-Type": "application/json", "X-Bridge-Source": self.source}
         headers["X-Bridge-Signature"] = sign(self.secret, raw)
         if not self.algorithm.notify.web(self.url, raw.decode(), headers):

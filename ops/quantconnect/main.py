@@ -1,6 +1,6 @@
 """The bridge: the algorithm that trades one QuantConnect project on Informania's behalf.
 
-Upload main.py and feed.py. Parameters of the project:
+Upload main.py, feed.py and lean_orders.py. Parameters of the project:
   webhook_url, webhook_secret   where events go, and the key that signs them and the commands
   source, epoch                 "qc:<project id>", and the fence that commands must name
   symbols                       "AAPL,MSFT": nothing else is traded
@@ -27,11 +27,14 @@ import threading
 import time
 from typing import Any
 
+import lean_orders  # type: ignore[import-not-found]
 from feed import TERMINAL, Feed, Ledger  # type: ignore[import-not-found]
 from feed import canonical, iso, number, sign, utc_now, words
 
 EXECUTIONS_A_STATE = 100
-NUMBER = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,8})?")
+REPLACES_MAX = 20  # remembered of an order, so that none is obeyed twice
+# What is good until a moment ends there; the venue has so long to do it itself.
+EXPIRY_GRACE = dt.timedelta(seconds=2)
 CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 
 
@@ -57,6 +60,9 @@ class PlaceOrder(BridgeCommand): ...
 class CancelOrder(BridgeCommand): ...
 
 
+class ReplaceOrder(BridgeCommand): ...
+
+
 class QueryOrder(BridgeCommand): ...
 
 
@@ -80,10 +86,13 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         self._feed = Feed(self, f"bridge/{self.project_id}/events")
         self._former = set(self._ledger.entries)  # taken on by an earlier run
         self._keys: dict[int, str] = {}  # order ids of this run -> client_order_id
+        self._replacing: dict[str, Any] = {}  # tickets with a change that nobody confirmed yet
+        entries = self._ledger.entries.items()
+        self._good_until = {key: str(e["expires_at"]) for key, e in entries if e.get("expires_at")}
         self._recovered, self._prune_at = False, 0.0
         tickers = [name for name in self.get_parameter("symbols", "").upper().split(",") if name]
         self._symbols = {t: self.add_equity(t, Resolution.SECOND).symbol for t in tickers}
-        for command in (PlaceOrder, CancelOrder, QueryOrder, Acknowledge, Ping):
+        for command in (PlaceOrder, CancelOrder, ReplaceOrder, QueryOrder, Acknowledge, Ping):
             self.add_command(command)
         pulse = dt.timedelta(seconds=float(self.get_parameter("pulse_s", "1")))
         self.schedule.on(self.date_rules.every_day(), self.time_rules.every(pulse), self._pulse)
@@ -119,8 +128,10 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
             if time.monotonic() >= self._prune_at:
                 self._prune_at = time.monotonic() + 3600
                 self._ledger.prune({event["client_order_id"] for event in self._feed.events})
+            self._end_replaces()
+            self._end_orders()
             if self._save():
-                self._feed.publish(self._heartbeat())
+                self._feed.publish(self._heartbeat)
 
     # Commands.
 
@@ -156,12 +167,12 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
             self._QueryOrder(command)
             return
         problem = self._problem(command)
-        if problem is None and not self._ledger.add(key):
+        if problem is None and not self._ledger.add(key, **self._asked(command)):
             problem = "LEDGER_NOT_SAVED"
         if problem is not None:
             self._refuse("PlaceOrder", command, problem)
             return
-        ticket = self._send(key, command)
+        ticket = lean_orders.send(self, self._symbols[command["symbol"]], key, command)
         if ticket.status != OrderStatus.INVALID:
             self._link(key, ticket.order_id)
             return
@@ -173,28 +184,19 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         self._feed.emit("order_event", key, **end)
         self._ledger.entries[key]["told"] = self._feed.sequence
 
+    def _asked(self, command: dict[str, Any]) -> dict[str, Any]:
+        """What the ledger keeps of a command besides its name."""
+        expires_at = command["expires_at"] if command["time_in_force"] == "gtd" else None
+        if expires_at is not None:
+            self._good_until[command["client_order_id"]] = expires_at
+        return {"values": lean_orders.values_of(command), "expires_at": expires_at}
+
     def _problem(self, command: dict[str, Any]) -> str | None:
-        kinds = {"market": ("quantity",), "limit": ("quantity", "limit_price")}
-        fields = kinds.get(str(command.get("order_type")), ("order_type",))
-        numbers = [str(command.get(name)) for name in fields]
-        words_fit = command.get("side") in ("buy", "sell")
-        words_fit &= command.get("time_in_force") in ("day", "gtc")
-        if not words_fit or not all(NUMBER.fullmatch(n) and float(n) for n in numbers):
+        if not lean_orders.is_order(command):
             return "INVALID"
         if command.get("symbol") not in self._symbols:
             return "UNKNOWN_SYMBOL"
         return "BACKLOG_FULL" if self._ledger.full() or self._feed.full() else None
-
-    def _send(self, key: str, command: dict[str, Any]) -> Any:
-        properties = OrderProperties()
-        day = command["time_in_force"] == "day"
-        properties.time_in_force = TimeInForce.DAY if day else TimeInForce.GOOD_TIL_CANCELED
-        symbol = self._symbols[command["symbol"]]
-        quantity = float(command["quantity"]) * (1 if command["side"] == "buy" else -1)
-        if command["order_type"] == "market":
-            return self.market_order(symbol, quantity, True, key, properties)
-        price = float(command["limit_price"])
-        return self.limit_order(symbol, quantity, price, True, key, properties)
 
     def _CancelOrder(self, command: dict[str, Any]) -> None:  # noqa: N802
         key, reason = command["client_order_id"], "UNKNOWN_ORDER"
@@ -209,6 +211,51 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
             reason = str(words(response.error_code))
         self._feed.emit("cancel_rejected", key, reason=reason)
         self._QueryOrder(command)
+
+    def _ReplaceOrder(self, command: dict[str, Any]) -> None:  # noqa: N802
+        key, reason = command["client_order_id"], "UNKNOWN_ORDER"
+        if not lean_orders.is_change(command):
+            self._refuse("ReplaceOrder", command, "INVALID")
+            return
+        entry = self._ledger.entries[key] if self._known(key) else {}
+        if command["id"] in entry.get("replaces", []):
+            # Delivered twice; what came between must not be undone.
+            self._QueryOrder(command)
+            return
+        if entry.get("status") in TERMINAL:
+            reason = "ORDER_CLOSED"
+        elif entry.get("order_id") is not None:
+            ticket = self.transactions.get_order_ticket(entry["order_id"])
+            response = lean_orders.change(ticket, command)
+            if not response.is_error:
+                entry["replaces"] = [*entry.get("replaces", []), command["id"]][-REPLACES_MAX:]
+                self._replacing[key] = ticket
+                self._ledger.dirty.add(key)
+                return
+            reason = str(words(response.error_code))
+        self._feed.emit("replace_rejected", key, reason=reason)
+        self._QueryOrder(command)
+
+    def _end_replaces(self) -> None:
+        """A change that the broker refused has no event; only its request knows."""
+        for key, ticket in list(self._replacing.items()):
+            response = list(ticket.update_requests)[-1].response
+            if response.is_error:
+                del self._replacing[key]
+                reason = words(f"{response.error_code} {response.error_message}")
+                self._feed.emit("replace_rejected", key, reason=reason)
+
+    def _end_orders(self) -> None:
+        """Cancel what is good until now: LEAN lets it live until the market closes."""
+        now = iso(utc_now() - EXPIRY_GRACE) if self._good_until else ""
+        for key in [key for key, moment in self._good_until.items() if moment <= now]:
+            entry = self._ledger.entries.get(key, {"status": "expired"})
+            if entry["status"] in TERMINAL:
+                del self._good_until[key]
+            elif entry["order_id"] is not None:
+                ticket = self.transactions.get_order_ticket(entry["order_id"])
+                if ticket.status != OrderStatus.CANCEL_PENDING:
+                    ticket.cancel()
 
     def _QueryOrder(self, command: dict[str, Any]) -> None:  # noqa: N802
         """Tell what became of an order. Silence when the backlog is full: the asker repeats."""
@@ -225,6 +272,7 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         ambiguous = entry["order_id"] is None and entry["status"] is None
         state = {"known": True, "status": entry["status"], **self._broker(entry)}
         state["reason"] = "AMBIGUOUS" if ambiguous else entry["reason"]
+        state |= entry.get("values", {})
         for start in range(0, max(1, len(entry["executions"])), EXECUTIONS_A_STATE):
             some = entry["executions"][start : start + EXECUTIONS_A_STATE]
             self._feed.emit("order_state", key, executions=some, **state)
@@ -275,7 +323,10 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
             if key:
                 self._link(key, ticket.order_id)
                 entry = entries[key]
-                entry["status"] = entry["status"] or self._status(ticket.status, "")
+                if entry["status"] is None:
+                    status = lean_orders.status_of(ticket.status, "")
+                    entry["status"] = "accepted" if status == "replaced" else status
+                    entry["values"] = lean_orders.values_held(ticket)
                 for order_event in list(ticket.order_events):
                     self._note(order_event)
         for key in untold:
@@ -294,24 +345,32 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         if key is None and order.tag in self._ledger.entries:
             key = str(order.tag)
             self._link(key, event.order_id)
-        foreign = {"order_id": event.order_id, "seen": {}, "executions": []}
+        foreign = {"order_id": event.order_id, "status": None, "seen": {}, "executions": []}
         entry = self._ledger.entries.get(key or "", foreign)
         status, place = (
-            self._status(event.status, event.message),
+            lean_orders.status_of(event.status, event.message),
             f"{self.algorithm_id}-{event.order_id}",
         )
         if status is None or event.id <= entry["seen"].get(place, -1):
             return
         entry["seen"][place] = int(event.id)
         entry["broker_ids"] = [str(broker_id) for broker_id in order.broker_id]
-        entry["status"], entry["reason"] = status, words(event.message)
-        detail: dict[str, Any] = {
-            "event_id": f"{place}-{event.id}",
-            "occurred_at": iso(event.utc_time),
-        }
+        at = iso(event.utc_time)
+        if status == "canceled" and at >= (entry.get("expires_at") or "9"):
+            status = "expired"
+        entry["status"] = (entry["status"] or "accepted") if status == "replaced" else status
+        entry["reason"] = words(event.message)
+        detail: dict[str, Any] = {"event_id": f"{place}-{event.id}", "occurred_at": at}
         detail |= {"status": status, "reason": entry["reason"], **self._broker(entry)}
+        if status == "replaced":
+            entry["values"] = lean_orders.values_told(event)
+            detail |= entry["values"]
+            self._replacing.pop(key or "", None)
+        if key is None:
+            outside = lean_orders.external_of(order, event, detail["broker_order_id"])
+            detail |= {} if outside is None else {"external": outside}
         if event.fill_quantity:
-            fill = self._fill(event, detail["event_id"])
+            fill = lean_orders.fill_of(event, detail["event_id"])
             entry["executions"].append(fill)
             detail |= {"fill_quantity": fill["quantity"], "fill_price": fill["price"]}
             detail |= {name: fill[name] for name in ("fee", "fee_currency", "exec_id")}
@@ -319,24 +378,6 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         entry["told"] = self._feed.sequence
         if key is not None:
             self._ledger.dirty.add(key)
-
-    def _status(self, lean_status: Any, message: Any) -> str | None:
-        names = (
-            (OrderStatus.SUBMITTED, "accepted"),
-            (OrderStatus.PARTIALLY_FILLED, "partially_filled"),
-            (OrderStatus.FILLED, "filled"),
-            (OrderStatus.CANCELED, "canceled"),
-            (OrderStatus.INVALID, "rejected"),
-        )
-        ours = next((name for status, name in names if lean_status == status), None)
-        # LEAN has no status for the end of a day order; only its message tells.
-        return "expired" if ours == "canceled" and "expired" in str(message) else ours
-
-    def _fill(self, event: Any, exec_id: str) -> dict[str, str]:
-        fee, currency = event.order_fee.value.amount, event.order_fee.value.currency
-        fill = {"exec_id": exec_id, "quantity": number(abs(event.fill_quantity))}
-        fill |= {"price": number(event.fill_price), "executed_at": iso(event.utc_time)}
-        return fill | {"fee": number(fee), "fee_currency": str(currency if fee else "USD")}
 
     def _broker(self, entry: dict[str, Any]) -> dict[str, str | None]:
         ours = None if entry["order_id"] is None else f"{self.algorithm_id}-{entry['order_id']}"

@@ -42,6 +42,10 @@ class IbDesk(Desk):
             "SELECT app.sp_risk_limits_set('system:seed', $1, 10000, 1000000, 0.5)",
             self.account_id,
         )
+        await owner.execute(
+            "SELECT app.sp_cash_book('system:seed', $1, 'USD', 1000000, 'opening', 'opening')",
+            self.account_id,
+        )
 
     async def books(self, client_order_id: str) -> tuple[Decimal, Decimal, int]:
         """Give position, fees and the number of executions of an order."""

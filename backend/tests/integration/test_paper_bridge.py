@@ -9,18 +9,24 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from paper_world import PROJECT, Json, PaperProcess, Receiver, make_command, order_fields, until
+from paper_world import (
+    PROJECT,
+    Json,
+    PaperProcess,
+    Receiver,
+    make_command,
+    order_fields,
+    paper,
+    receiver,
+    until,
+)
 
 from app.services.qc_client import moment_text
+from paper.object_store import ObjectStore
+
+__all__ = ["paper", "receiver"]
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +42,6 @@ def shared(
 ) -> Iterator[PaperProcess]:
     """One process for the tests that look at nothing but their own orders."""
     paper = PaperProcess(tmp_path_factory.mktemp("paper"), shared_receiver)
-    paper.start()
-    yield paper
-    paper.close()
-
-
-@pytest.fixture
-def paper(tmp_path: Path, receiver: Receiver) -> Iterator[PaperProcess]:
-    paper = PaperProcess(tmp_path, receiver)
     paper.start()
     yield paper
     paper.close()
@@ -195,7 +193,11 @@ def test_a_query_tells_a_known_order_and_proves_an_unknown_one_absent(
         ("INVALID", {"quantity": "1e3"}),
         ("INVALID", {"quantity": "0"}),
         ("INVALID", {"order_type": "limit", "limit_price": None}),
-        ("INVALID", {"order_type": "stop", "stop_price": "5"}),
+        ("INVALID", {"order_type": "stop", "stop_price": None}),
+        ("INVALID", {"order_type": "stop_limit", "stop_price": "5", "limit_price": None}),
+        ("INVALID", {"order_type": "trailing", "stop_price": "5"}),
+        ("INVALID", {"time_in_force": "gtd", "expires_at": None}),
+        ("INVALID", {"time_in_force": "gtd", "expires_at": "2026-01-01T00:00:00.000000Z"}),
         ("INVALID", {"time_in_force": "ioc"}),
         ("INVALID", {"version": 2}),
     ],
@@ -357,10 +359,12 @@ def test_a_fill_that_was_noted_but_not_yet_queued_is_told_after_a_kill(
         paper.place("noted-1", symbol="MSFT", time_in_force="day")
         until_filled(receiver, "noted-1")
         paper.kill()
-        feed = tmp_path / "state" / "object_store" / f"bridge%2F{PROJECT}%2Fevents.object"
-        kept = json.loads(feed.read_text())
+        store = ObjectStore(tmp_path / "state" / "object_store")
+        feed = f"bridge/{PROJECT}/events"
+        kept = json.loads(store.read(feed))
         assert [event["status"] for event in kept["events"]] == ["accepted", "filled"]
-        feed.write_text(json.dumps({"sequence": 1, "events": kept["events"][:1]}))
+        store.save(feed, json.dumps({"sequence": 1, "events": kept["events"][:1]}))
+        store.close()
         receiver.bodies.clear()
         paper.start()
         (execution,) = paper.orders("noted-1")[0]["executions"]
@@ -373,14 +377,14 @@ def test_an_intent_that_a_crash_left_is_proved_absent_and_may_be_sent_again(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     """The trace of a kill between the saved intent and the venue, laid by hand."""
-    store = tmp_path / "state" / "object_store"
-    store.mkdir(parents=True)
+    store = ObjectStore(tmp_path / "state" / "object_store")
     intent = (
         '{"at": "2026-01-01T00:00:00.000000Z", "order_id": null, "status": null, "reason": null,'
         ' "broker_ids": [], "seen": {}, "executions": []}'
     )
     for name in ("intent-1", "intent-2"):
-        (store / f"bridge%2F{PROJECT}%2Forders%2F{name}.object").write_text(intent)
+        store.save(f"bridge/{PROJECT}/orders/{name}", intent)
+    store.close()
     paper = PaperProcess(tmp_path, receiver)
     paper.start()
     try:

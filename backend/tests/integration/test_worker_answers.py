@@ -72,6 +72,69 @@ async def test_an_adapter_that_raises_leaves_the_outcome_unknown(desk: Desk, ven
     assert len(venue.sent("place")) == 1
 
 
+async def working(desk: Desk) -> str:
+    order = await desk.place(first(desk))
+    await eventually(lambda: desk.is_status(order, "accepted"))
+    return order
+
+
+async def test_a_replace_is_sent_once_and_its_report_takes_the_values_over(
+    desk: Desk, venue: Venue
+) -> None:
+    async with running_worker(venue, query_after_s=0.1):
+        order = await working(desk)
+        assert await desk.replace(order, quantity=4) == "pending_replace"
+        await eventually(lambda: venue.sent("replace", order))
+        (command,) = venue.sent("replace", order)
+        await venue.report(command, {"kind": "order_event", "status": "replaced", "quantity": "4"})
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        await eventually(desk.outbox_is_empty)
+    assert len(venue.sent("replace")) == 1
+    quantity = "SELECT quantity FROM app.orders WHERE client_order_id = $1"
+    assert await desk.value(quantity, order) == 4
+
+
+async def test_a_replace_that_the_venue_refuses_leaves_the_order_working(
+    desk: Desk, venue: Venue
+) -> None:
+    async def script(action: str, _client_order_id: str) -> Outcome | None:
+        refused = Outcome(kind=OutcomeKind.DEFINITE_REJECT, reason="REPLACE_NOT_SUPPORTED: no")
+        return refused if action == "replace" else None
+
+    venue.script = script
+    async with running_worker(venue, query_after_s=0.1):
+        order = await working(desk)
+        await desk.replace(order, quantity=4)
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        await eventually(desk.outbox_is_empty)
+    quantity = "SELECT quantity FROM app.orders WHERE client_order_id = $1"
+    assert await desk.value(quantity, order) == 10
+
+
+async def test_a_replace_without_an_answer_is_asked_about_and_never_sent_again(
+    desk: Desk, venue: Venue
+) -> None:
+    async def script(action: str, _client_order_id: str) -> Outcome | None:
+        if action == "replace":
+            await asyncio.Event().wait()
+        return None
+
+    venue.script = script
+    async with running_worker(venue, query_after_s=0.1, send_timeout_s=0.2, send_valid_s=0.5):
+        order = await working(desk)
+        asked = len(venue.sent("query", order))
+        await desk.replace(order, quantity=4)
+        await eventually(lambda: len(venue.sent("query", order)) > asked)
+        (command,) = venue.sent("replace", order)
+        state = {"kind": "order_state", "known": True, "status": "accepted", "quantity": "4"}
+        await venue.report(command, {**state, "executions": []})
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        await eventually(desk.outbox_is_empty)
+    assert len(venue.sent("replace")) == 1
+    quantity = "SELECT quantity FROM app.orders WHERE client_order_id = $1"
+    assert await desk.value(quantity, order) == 4
+
+
 async def test_an_order_whose_report_does_not_come_is_asked_about(desk: Desk, venue: Venue) -> None:
     order = await desk.place(first(desk))
     async with running_worker(venue, query_after_s=0.1):

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from worker_process import BACKEND, WebhookFace, WorkerProcess
 from worker_world import Desk, desk, eventually
 
 __all__ = ["desk"]
+
+
+STOP = {"order_type": "stop", "limit_price": None, "stop_price": Decimal(21)}
 
 
 class Paper:
@@ -90,6 +94,30 @@ async def paper(desk: Desk, tmp_path: Path) -> AsyncIterator[Paper]:
     finally:
         await paper.stop()
         await webhook.stop()
+
+
+async def test_a_replaced_order_and_a_stop_are_filled_with_their_new_values(
+    desk: Desk, paper: Paper, tmp_path: Path
+) -> None:
+    worker = await WorkerProcess.start(desk, paper.url, tmp_path)
+    try:
+        await eventually(lambda: desk.value("SELECT count(*) = 3 FROM app.bridges"))
+        order = await desk.place(min(desk.accounts))
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        assert await desk.replace(order, quantity=6, limit_price="19.25") == "pending_replace"
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        (placed,) = await paper.orders()
+        assert [placed["quantity"], placed["limit_price"]] == ["6", "19.25"]
+        stop = await desk.place(min(desk.accounts), **STOP)
+        await eventually(lambda: desk.is_status(stop, "accepted"))
+        await paper.hold("21.00")
+        await eventually(lambda: desk.is_status(stop, "filled"))
+        await paper.hold("19.25")
+        await eventually(lambda: desk.is_status(order, "filled"))
+        await eventually(desk.outbox_is_empty)
+    finally:
+        await worker.kill()
+    assert await desk.value("SELECT sum(quantity) FROM app.executions") == 16
 
 
 async def test_an_order_is_filled_once_at_the_venue_although_its_worker_was_killed(

@@ -12,6 +12,7 @@ from tws_layouts import frame
 from worker_world import eventually
 
 from app.services.broker import OutcomeKind
+from app.services.ibkr_adapter import order_of
 
 
 @pytest.fixture
@@ -40,6 +41,24 @@ async def test_a_market_order_carries_no_price(desk: Bench) -> None:
     assert (await desk.adapter.place(send)).kind is OutcomeKind.ACCEPTED
     order = desk.face.book.order("one")
     assert (order.order_type, order.action, order.limit) == ("MKT", "SELL", "")
+
+
+async def test_a_stop_limit_carries_both_prices_and_the_moment_of_its_end(desk: Bench) -> None:
+    until = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    fields = {"order_type": "stop_limit", "stop_price": Decimal(21), "time_in_force": "gtd"}
+    order = order_of(send_of(**fields, expires_at=until))
+    assert (order.orderType, order.lmtPrice, order.auxPrice) == ("STP LMT", "20.5", "21")
+    assert (order.tif, order.goodTillDate) == ("GTD", "20300102-03:04:05")
+    assert (await desk.adapter.place(send_of(**fields, expires_at=until))).kind is (
+        OutcomeKind.ACCEPTED
+    )
+
+
+async def test_a_replace_is_refused_with_its_code_and_nothing_is_sent(desk: Bench) -> None:
+    outcome = await desk.adapter.replace(send_of(action="replace", quantity=None))
+    assert outcome.kind is OutcomeKind.DEFINITE_REJECT
+    assert (outcome.reason or "").startswith("REPLACE_NOT_SUPPORTED")
+    assert desk.face.received[3] == 0
 
 
 async def test_a_partial_fill_waits_for_its_fee_and_is_booked_with_it(desk: Bench) -> None:
@@ -332,8 +351,8 @@ async def test_a_tws_that_stops_answering_is_hung_up_on_and_sent_nothing() -> No
 
 async def test_what_this_route_cannot_do_is_refused_before_the_wire(desk: Bench) -> None:
     for fields in (
-        {"order_type": "stop", "limit_price": None, "stop_price": Decimal(19)},
-        {"time_in_force": "ioc"},
+        {"order_type": "trailing", "limit_price": None},
+        {"time_in_force": "opg"},
         {"broker_account": "U1000001"},
     ):
         outcome = await desk.adapter.place(send_of(**fields))

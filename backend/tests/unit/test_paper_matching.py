@@ -1,5 +1,6 @@
 """The matching core by table, and by invention: money and shares are conserved."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paper.journal import Record
-from paper.matching import Book, Order, commission
+from paper.matching import Book
+from paper.orders import Order, Refused, commission
 from paper.settings import Instrument
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
@@ -41,10 +43,9 @@ def place(book: Book, **fields: Any) -> Order:
         **fields,
     }
     order["quantity"] = Decimal(order["quantity"])
-    if order["limit_price"] is not None:
-        order["limit_price"] = Decimal(order["limit_price"])
-    kind = "market" if order["limit_price"] is None else "limit"
-    (record, *_) = book.place(order_type=kind, **order)
+    for name in ("limit_price", "stop_price"):
+        order[name] = None if order.get(name) is None else Decimal(order[name])
+    (record, *_) = book.place(**order)
     return book.orders[record["order_id"]]
 
 
@@ -111,6 +112,8 @@ def test_a_tick_gives_a_tenth_of_its_volume_to_all_orders_together_oldest_first(
         ({"quantity": "1.5"}, "multiple of 1"),
         ({"limit_price": "19.001"}, "minimum variation"),
         ({"limit_price": "0"}, "minimum variation"),
+        ({"stop_price": "21.001"}, "minimum variation"),
+        ({"quantity": "4900", "stop_price": "21"}, "buying power"),
         ({"quantity": "5000"}, "buying power"),
         ({"quantity": "5000", "side": "sell"}, "buying power"),
         ({"quantity": "1", "limit_price": "100001"}, "buying power"),
@@ -156,10 +159,121 @@ def test_a_day_order_ends_with_its_session_and_a_gtc_order_does_not() -> None:
     book = make_book()
     day = place(book, limit_price="15", time_in_force="day", session=3)
     gtc = place(book, limit_price="15", tag="two", session=3)
-    book.close_sessions(3, AT)
+    book.expire(3, AT)
     assert day.status == "accepted"
-    book.close_sessions(4, AT)
+    book.expire(4, AT)
     assert [day.status, gtc.status] == ["expired", "accepted"]
+
+
+def test_an_order_that_is_good_until_a_moment_ends_at_it() -> None:
+    book = make_book()
+    until = AT + timedelta(seconds=5)
+    order = place(book, limit_price="15", time_in_force="gtd", expires_at=until)
+    book.expire(9, until - timedelta(microseconds=1))
+    assert order.status == "accepted"
+    book.expire(9, until)
+    assert [order.status, order.events[-1].message] == ["expired", "The order has expired."]
+    assert not book.open
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "limit", "prices", "filled_at"),
+    [
+        ("buy", "21.00", None, ["20.99", "21.00"], None),
+        ("buy", "21.00", None, ["21.00", "21.40"], "21.40"),
+        ("buy", "21.00", None, ["21.50", "19.00"], "19.00"),
+        ("buy", "20.00", None, ["20.10"], "20.10"),
+        ("buy", "21.00", None, ["20.99", "20.98", "19.00"], None),
+        ("sell", "19.00", None, ["19.01", "19.00", "18.00"], "18.00"),
+        ("sell", "19.00", None, ["19.01", "25.00"], None),
+        ("buy", "21.00", "21.20", ["21.00", "21.30"], None),
+        ("buy", "21.00", "21.20", ["21.00", "21.30", "21.10"], "21.10"),
+        ("buy", "21.00", "21.20", ["20.50", "20.90"], None),
+        ("sell", "19.00", "18.80", ["19.00", "18.70", "18.90"], "18.90"),
+    ],
+)
+def test_a_stop_is_triggered_by_the_last_price_and_trades_from_the_next_one_on(
+    side: str, stop: str, limit: str | None, prices: list[str], filled_at: str | None
+) -> None:
+    book = make_book()
+    order = place(book, side=side, stop_price=stop, limit_price=limit)
+    for price in prices:
+        book.tick("AAPL", Decimal(price), PLENTY, AT)
+    fills = [str(event.price) for event in order.events if event.quantity]
+    assert fills == ([] if filled_at is None else [filled_at])
+
+
+def test_a_stop_is_not_triggered_outside_market_hours() -> None:
+    book = make_book()
+    book.is_open = False
+    order = place(book, stop_price="19.00")
+    book.tick("AAPL", Decimal("22.00"), PLENTY, AT)
+    assert [order.triggered, order.status] == [False, "accepted"]
+
+
+def replace(book: Book, order: Order, **values: str) -> list[Record]:
+    given = {name: Decimal(value) for name, value in values.items()}
+    names = ("quantity", "limit_price", "stop_price")
+    return book.replace(order.order_id, *(given.get(name) for name in names), AT)
+
+
+def test_a_replace_changes_what_is_given_and_matches_at_once() -> None:
+    book = make_book()
+    order = place(book, limit_price="15")
+    replace(book, order, quantity="50")
+    assert [order.quantity, order.limit_price, order.status] == [50, 15, "accepted"]
+    replace(book, order, limit_price="20.00")
+    told = " ".join(f"{e.status} {e.order_quantity}@{e.limit_price}" for e in order.events)
+    assert told == "accepted 100@15 replaced 50@15 replaced 50@20.00 filled 50@20.00"
+
+
+def test_a_replaced_stop_waits_for_its_new_price() -> None:
+    book = make_book()
+    order = place(book, stop_price="21")
+    replace(book, order, stop_price="22")
+    book.tick("AAPL", Decimal("21.50"), PLENTY, AT)
+    assert not order.triggered
+    book.tick("AAPL", Decimal("22.00"), PLENTY, AT)
+    assert order.triggered
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"quantity": "40"}, "40 are filled"),
+        ({"quantity": "39"}, "40 are filled"),
+        ({"quantity": "99.5"}, "multiple of 1"),
+        ({"limit_price": "20.001"}, "minimum variation"),
+        ({"stop_price": "19"}, "does not have this price"),
+        ({"quantity": "6000"}, "buying power"),
+    ],
+)
+def test_a_replace_that_the_venue_cannot_do_leaves_the_order_as_it_is(
+    values: dict[str, str], reason: str
+) -> None:
+    book = make_book(volume=Decimal(400))
+    order = place(book, limit_price="20.00")
+    with pytest.raises(Refused, match=reason):
+        replace(book, order, **values)
+    assert [order.quantity, order.limit_price, order.filled] == [100, 20, 40]
+    assert order.events[-1].status == "partially_filled"
+
+
+def test_a_closed_order_and_a_triggered_stop_are_not_changed() -> None:
+    book = make_book()
+    with pytest.raises(Refused, match="closed"):
+        replace(book, place(book), quantity="200")
+    order = place(book, stop_price="20", tag="two")
+    with pytest.raises(Refused, match="triggered"):
+        replace(book, order, stop_price="22")
+
+
+def test_a_changed_order_counts_once_against_the_buying_power() -> None:
+    book = make_book()
+    order = place(book, quantity="3000", limit_price="19")
+    replace(book, order, quantity="4000")
+    with pytest.raises(Refused, match="buying power"):
+        replace(book, order, quantity="5300")
 
 
 def test_a_held_price_stays_until_it_is_released() -> None:
@@ -192,7 +306,15 @@ def test_a_fault_rejects_an_order_with_its_own_reason() -> None:
 prices = st.integers(500, 5_000).map(lambda n: Decimal(n) / 100)
 sides, symbols = st.sampled_from(["buy", "sell"]), st.sampled_from(["AAPL", "IBM"])
 actions = st.one_of(
-    st.tuples(st.just("place"), symbols, sides, st.integers(1, 6_000), st.none() | prices),
+    st.tuples(
+        st.just("place"),
+        symbols,
+        sides,
+        st.integers(1, 6_000),
+        st.none() | prices,
+        st.none() | prices,
+    ),
+    st.tuples(st.just("replace"), st.integers(1, 40), st.integers(1, 6_000), st.none() | prices),
     st.tuples(st.just("cancel"), st.integers(1, 40)),
     st.tuples(st.just("tick"), symbols, prices, st.integers(0, 30_000)),
     st.tuples(st.just("close"), st.integers(0, 5)),
@@ -202,25 +324,32 @@ actions = st.one_of(
 def carry_out(book: Book, step: int, action: tuple[Any, ...]) -> list[Record]:
     at = AT + timedelta(seconds=step)
     match action:
-        case ("place", symbol, side, quantity, limit):
+        case ("place", symbol, side, quantity, limit, stop):
             return book.place(
                 project_id=PROJECT,
                 tag=f"order-{step}",
                 symbol=symbol,
                 side=side,
                 quantity=Decimal(quantity),
-                order_type="market" if limit is None else "limit",
                 limit_price=limit,
+                stop_price=stop,
                 time_in_force="day" if step % 2 else "gtc",
                 session=step // 10,
                 at=at,
             )
+        case ("replace", order_id, quantity, price):
+            order = book.orders.get(order_id)
+            limit = price if order is not None and order.limit_price is not None else None
+            stop = price if order is not None and order.stop_price is not None else None
+            with contextlib.suppress(Refused):
+                return book.replace(order_id, Decimal(quantity), limit, stop, at)
+            return []
         case ("cancel", order_id):
             return book.cancel(order_id, at)
         case ("tick", symbol, price, volume):
             return book.tick(symbol, price, Decimal(volume), at)
         case (_, session):
-            return book.close_sessions(session, at)
+            return book.expire(session, at)
     raise AssertionError(action)
 
 
@@ -259,7 +388,7 @@ def check(book: Book) -> None:
         for event in order.events:
             if event.quantity:
                 fills.append((order, event))
-                limit = order.limit_price
+                limit = event.limit_price
                 assert limit is None or (event.price - limit) * order.sign <= 0
     paid = sum((o.sign * e.quantity * e.price + e.fee for o, e in fills), Decimal(0))
     assert account.cash == CASH - paid

@@ -149,6 +149,19 @@ async def test_every_attempt_has_an_id_of_its_own_and_the_others_their_own_type(
     assert commands[-1]["valid_until"] > moment_text(datetime.now(UTC))
 
 
+async def test_a_replace_carries_what_changes_and_null_for_what_does_not(wire: Wire) -> None:
+    broker = make_broker(wire.port)
+    send = make_send(action="replace", quantity=None, limit_price=Decimal("20.50"))
+    assert (await broker.replace(send)).kind is OutcomeKind.ACCEPTED
+    await broker.close()
+    command = wire.bodies[0]["command"]
+    assert command["$type"] == "ReplaceOrder"
+    assert command["client_order_id"] == "one"
+    values = [command[name] for name in ("quantity", "limit_price", "stop_price")]
+    assert values == [None, "20.5", None]
+    assert command["signature"] == sign_command("key", command)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [

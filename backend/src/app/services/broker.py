@@ -47,7 +47,8 @@ class Send:
     symbol: str
     side: str
     order_type: str
-    quantity: Decimal
+    # Of a replace, what is to change: None stays as it is.
+    quantity: Decimal | None
     limit_price: Decimal | None
     stop_price: Decimal | None
     time_in_force: str
@@ -66,6 +67,10 @@ class Broker(Protocol):
 
     async def cancel(self, send: Send) -> Outcome:
         """Ask for the end of the order named by its client_order_id."""
+        ...
+
+    async def replace(self, send: Send) -> Outcome:
+        """Ask for the values given in `send`; None leaves one as it is."""
         ...
 
     async def query(self, send: Send) -> Outcome:

@@ -33,8 +33,8 @@ from app.services.qc_client import number_text
 
 log = get_logger(__name__)
 
-ORDER_TYPES = {"market": "MKT", "limit": "LMT"}
-TIMES_IN_FORCE = {"day": "DAY", "gtc": "GTC"}
+ORDER_TYPES = {"market": "MKT", "limit": "LMT", "stop": "STP", "stop_limit": "STP LMT"}
+TIMES_IN_FORCE = {"day": "DAY", "gtc": "GTC", "gtd": "GTD", "ioc": "IOC", "fok": "FOK"}
 # Codes of paper accounts begin so. Others are refused: no real Gateway has carried this code yet.
 PAPER_PREFIX = "D"
 # An order that could not leave well before its time is over is not sent at all.
@@ -149,6 +149,10 @@ class InteractiveBrokersBroker:
         if found.client_id is None:
             return self._report(send, found)
         return rejected(f"placed by client {found.client_id}; cancel it there")
+
+    async def replace(self, send: Send) -> Outcome:
+        """Refuse: an order is changed here by canceling it and placing another."""
+        return rejected(f"REPLACE_NOT_SUPPORTED: {send.client_order_id} by route ib")
 
     async def query(self, send: Send) -> Outcome:
         """Ask the venue; what it has, or the proof that it has nothing, arrives as an event."""
@@ -304,6 +308,10 @@ def order_of(send: Send) -> Order:
     order.totalQuantity = number_text(send.quantity)  # type: ignore[assignment]
     if send.limit_price is not None:
         order.lmtPrice = number_text(send.limit_price)  # type: ignore[assignment]
+    if send.stop_price is not None:
+        order.auxPrice = number_text(send.stop_price)  # type: ignore[assignment]
+    if send.expires_at is not None:
+        order.goodTillDate = send.expires_at.astimezone(UTC).strftime("%Y%m%d-%H:%M:%S")
     return order
 
 

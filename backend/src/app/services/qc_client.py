@@ -107,6 +107,16 @@ class QuantConnectBroker:
         order: Command = {"client_order_id": send.client_order_id}
         return await self._command(send.broker_account, "CancelOrder", order, send.valid_until)
 
+    async def replace(self, send: Send) -> Outcome:
+        """Queue the change of the order at the bridge; null leaves a value as it is."""
+        order: Command = {
+            "client_order_id": send.client_order_id,
+            "quantity": number_text(send.quantity),
+            "limit_price": number_text(send.limit_price),
+            "stop_price": number_text(send.stop_price),
+        }
+        return await self._command(send.broker_account, "ReplaceOrder", order, send.valid_until)
+
     async def query(self, send: Send) -> Outcome:
         """Queue the question what became of the order; the bridge answers by webhook."""
         order: Command = {"client_order_id": send.client_order_id}
