@@ -1,6 +1,6 @@
 # The handles of Informania. `make up` and `make test` set up themselves what they need.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose
+.PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose bench test-api-fuzz
 MAKEFLAGS += --no-print-directory
 
 ARGS :=
@@ -61,8 +61,16 @@ test-load: setup ## Put load on it, then check the books (USERS=20 SECONDS=30; U
 	@.venv/bin/python tests/load/run.py --users $(or $(USERS),20) --seconds $(or $(SECONDS),30) \
 		--url "$(URL)" $(if $(DEMO),--demo $(DEMO))
 
+bench: setup ## Measure how placing compares, as ratios within one run (ARGS="--rounds 5 ROW")
+	@PYTHON= scripts/build_zig_lmdb.sh
+	@.venv/bin/python tests/bench/run.py $(ARGS)
+
 test-compose: setup ## Run the platform in containers and test it there (ARGS="caddy nginx pgbouncer")
 	@scripts/test_compose.sh $(ARGS)
+
+test-api-fuzz: setup ## Ask the API what nobody would, as each role (SECONDS=60 FUZZ_SEED=1)
+	@FUZZ_SECONDS=$(or $(SECONDS),60) .venv/bin/pytest -c backend/pyproject.toml --rootdir=. \
+		$(INTEGRATION)/test_api_fuzz.py $(ARGS)
 
 check: setup ## Check style, types, contracts, SQL and shell
 	@scripts/check.sh

@@ -23,6 +23,7 @@ POINTS: dict[str, list[tuple[str, str, str]]] = {
         ("place_order", "api:received", "api:before_commit"),
         ("inbox_put", "api:webhook_received", "api:webhook_before_commit"),
     ],
+    "app.services.sp_orders": [("place_batch", "api:batch_received", "api:batch_before_commit")],
     "app.services.db": [("Database.notify_poke", "api:after_commit", "api:after_poke")],
     "app.outbox.repo": [
         ("begin_sends", "worker:before_begin", "worker:begun_not_committed"),
