@@ -29,6 +29,9 @@ class HeldBroker:
     async def cancel(self, send: Send) -> Outcome:
         return await self._broker.cancel(send)
 
+    async def replace(self, send: Send) -> Outcome:
+        return await self._broker.replace(send)
+
     async def query(self, send: Send) -> Outcome:
         return await self._broker.query(send)
 

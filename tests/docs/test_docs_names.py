@@ -158,7 +158,7 @@ def braces(path: str) -> list[str]:
     ("name", "there"),
     [
         ("db/postgres/procedures/sp_place_order.sql", True),
-        ("db/postgres/procedures/sp_place_orders.sql", False),
+        ("db/postgres/procedures/sp_misplace_order.sql", False),
         ("backend/src/app/{outbox,audits}/schema.sql", True),
         ("backend/src/app/{outbox,nothing}/schema.sql", False),
         ("models/dto.py", True),

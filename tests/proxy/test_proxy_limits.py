@@ -13,6 +13,7 @@ pytestmark = pytest.mark.xdist_group("proxy")
 KIB, MIB = 1024, 1024 * 1024
 LIMITS = {
     "/api/orders": 64 * KIB,
+    "/api/orders/batch": 256 * KIB,
     "/api/lmdb/t/k": 64 * KIB,
     "/auth/signin": 64 * KIB,
     "/static/x.js": 64 * KIB,

@@ -11,6 +11,9 @@ from starlette.responses import JSONResponse
 from app.api.middleware import BodyLimit, RequestContext
 from app.api.openapi import describe
 from app.api.routes import (
+    admin,
+    admin_import,
+    admin_lists,
     data,
     health,
     internal,
@@ -32,6 +35,7 @@ from app.services.db import Database, create_engine
 from app.services.hot_quotes import HotQuotes
 from app.services.lmdb_actor import LmdbActor
 from app.services.lmdb_store import LmdbStore
+from app.services.placements import Placements
 from app.services.sessions import Sessions
 
 log = get_logger(__name__)
@@ -49,6 +53,9 @@ ROUTERS = {
         order_preview.router,
         order_status.router,
         trading.router,
+        admin.router,
+        admin_lists.router,
+        admin_import.router,
         data.router,
         webhooks.router,
         internal.router,
@@ -76,6 +83,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.hot_store_wanted = settings.api_role is not ApiRole.API
     app.state.database = Database(create_engine(settings, "app_write"))
+    app.state.placements = Placements(
+        app.state.database,
+        batch_max=settings.place_batch_max,
+        batch_wait_s=settings.place_batch_wait_ms / 1000,
+        patience_s=settings.database_acquire_timeout_s,
+    )
     app.state.sessions = Sessions(app.state.database)
     app.state.hot_quotes = HotQuotes(None, app.state.database, follow=False)
     install_problem_handlers(app)
@@ -112,6 +125,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
+        stack.push_async_callback(app.state.placements.close)
         if app.state.hot_store_wanted and settings.lmdb_dir is not None:
             await _open_hot_store(app, settings, settings.lmdb_dir, stack)
         log.info("api_started", api_role=settings.api_role, app_env=settings.app_env)

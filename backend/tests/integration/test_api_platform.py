@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def every_route(world: World) -> list[tuple[str, str, dict[str, Any]]]:
 def routes_served(world: World) -> set[tuple[str, str]]:
     """Return what the application really serves, whether its description names it or not."""
     return {
-        (method.lower(), str(context.path).replace(":path}", "}"))
+        (method.lower(), re.sub(r":\w+}", "}", str(context.path)))
         for context in iter_route_contexts(world.app.routes)
         for method in context.methods or ()
     }

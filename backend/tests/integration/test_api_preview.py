@@ -1,6 +1,7 @@
 """POST /api/orders/preview: the verdict of the rules on the wire, and nothing written."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ async def test_a_denied_order_says_so_with_200_and_the_size_that_would_pass(
 
 
 async def test_what_deserves_a_second_look_is_said(world: World, trader: Person) -> None:
-    account_id = await world.account(trader, cash=None)
+    account_id = await world.account(trader, cash=Decimal(150))
     await trader.place(order(account_id, quantity="7"))
 
     async def warnings(**changes: Any) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.models.dto import PlaceOrder, Quotes, TradingState, moment_text, number_text
+from app.models.dto import Quotes, TradingState, moment_text, number_text
+from app.models.dto_orders import PlaceOrder
 
 ORDER: dict[str, Any] = {
     "account_id": "1",

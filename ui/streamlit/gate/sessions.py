@@ -17,7 +17,7 @@ from gate.identity import ACCESS_COOKIE, Identity, identity_of
 from gate.vault import Pass
 from services.wire import forgetful_jar
 
-SESSIONS_MAX = 1000
+SESSIONS_MAX = 250
 TIMEOUT = httpx.Timeout(2.0, pool=1.0)
 LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=5)
 # What may stand in a cookie's value; anything else would be a way to write other headers.

@@ -11,6 +11,7 @@ from app.core.errors import IdempotencyKeyInvalid
 from app.core.security import Actor
 from app.services.db import Database
 from app.services.hot_quotes import HotQuotes
+from app.services.placements import Placements
 from app.services.sp_rows import SessionUser
 
 IDEMPOTENCY_KEY = re.compile(r'(?P<quote>"?)(?P<key>[A-Za-z0-9_-]{1,36})(?P=quote)')
@@ -37,12 +38,18 @@ def _hot_quotes(request: Request) -> HotQuotes:
     return hot_quotes
 
 
+def _placements(request: Request) -> Placements:
+    placements: Placements = request.app.state.placements
+    return placements
+
+
 def _request_id(request: Request) -> str:
     return request_id_of(request.scope)
 
 
 DatabaseDep = Annotated[Database, Depends(_database)]
 HotQuotesDep = Annotated[HotQuotes, Depends(_hot_quotes)]
+PlacementsDep = Annotated[Placements, Depends(_placements)]
 RequestId = Annotated[str, Depends(_request_id)]
 IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 SignedIn = Annotated[Actor, Depends(signed_in)]

@@ -18,6 +18,9 @@ log = get_logger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 BODY_BYTES_MAX = 64 * 1024
+# 500 orders with every field at its longest are below 200 KiB.
+BATCH_BYTES_MAX = 256 * 1024
+BATCH_PATH = "/api/orders/batch"
 BULK_BYTES_MAX = 8 * 1024 * 1024
 BULK_PREFIX = "/api/data/"
 # For the whole body, however slowly its parts drip in.
@@ -101,6 +104,13 @@ def _log_end(scope: Scope, status: int | None, seconds: float) -> None:
     )
 
 
+def body_bytes_max(path: str) -> int:
+    """Say how large the body of a request to this path may be; both proxies say the same."""
+    if path.startswith(BULK_PREFIX):
+        return BULK_BYTES_MAX
+    return BATCH_BYTES_MAX if path == BATCH_PATH else BODY_BYTES_MAX
+
+
 class BodyLimit:
     """Refuses a body that is too large or too slow, before and while it arrives."""
 
@@ -112,9 +122,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        bulk = scope["path"].startswith(BULK_PREFIX)
-        limit = BULK_BYTES_MAX if bulk else BODY_BYTES_MAX
-        timeout_s = BULK_TIMEOUT_S if bulk else BODY_TIMEOUT_S
+        limit = body_bytes_max(scope["path"])
+        timeout_s = BULK_TIMEOUT_S if limit == BULK_BYTES_MAX else BODY_TIMEOUT_S
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > limit:
             await _let_it_be_sent(receive, 2 * limit, timeout_s)

@@ -14,6 +14,7 @@ from app.models.dto import Problem
 REF_TEMPLATE = "#/components/schemas/{model}"
 PROBLEM_REF = {"$ref": REF_TEMPLATE.format(model="Problem")}
 BATCH_REF = {"$ref": REF_TEMPLATE.format(model="BridgeBatch")}
+SECURITY_SCHEMES = {"session": {"type": "apiKey", "in": "cookie", "name": "sAccessToken"}}
 Responses = dict[int | str, dict[str, Any]]
 
 
@@ -60,11 +61,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(_own_schemas())
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         for path in document["paths"].values():
             for operation in path.values():
                 _complete(operation)
+                _secure(operation)
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -85,3 +88,9 @@ def _complete(operation: dict[str, Any]) -> None:
             responses.setdefault(str(status), response)
     # FastAPI's own description of a validation error is not what we send.
     responses.get("422", {}).get("content", {}).pop("application/json", None)
+
+
+def _secure(operation: dict[str, Any]) -> None:
+    refused = operation["responses"].get("401", {}).get("content", {}).get(MEDIA_TYPE, {})
+    if "session_required" in refused.get("examples", {}):
+        operation["security"] = [{"session": []}]

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 
 from app.api.openapi import problems
@@ -18,6 +19,16 @@ from app.core.errors import (
 )
 from app.core.security import SessionExpired, SessionRequired
 from app.core.strict_json import parse_strict_json
+
+
+class OrderIdConvertor(StringConvertor):
+    """What may stand where an order's id belongs: not the name of another route."""
+
+    regex = r"(?!(?:batch|cancel-all|preview)$)[^/]+"
+
+
+# Else a method that such a route does not take would look like an odd order id.
+register_url_convertor("order_id", OrderIdConvertor())
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -287,7 +287,7 @@ class BodyTooLarge(AppError):
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "body_too_large"
-    remedy = "Send at most 64 KiB; bulk data routes take 8 MiB."
+    remedy = "Send at most 64 KiB; a batch of orders takes 256 KiB, bulk data routes 8 MiB."
 
 
 class UnsupportedMediaType(AppError):

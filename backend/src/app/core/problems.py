@@ -1,13 +1,17 @@
 """The one place where an error becomes an answer: application/problem+json of RFC 9457."""
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from app.core.errors import (
     AppError,
@@ -81,7 +85,24 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         known = BY_STATUS.get(error.status_code)
         problem = known(headers=error.headers) if known else _unnamed(error)
+        if isinstance(problem, MethodNotAllowed):
+            problem.headers["Allow"] = ", ".join(_methods_of(request))
         return problem_response(problem, request.url.path)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Every method of this address: the router names those of the first route alone."""
+    return sorted(
+        method
+        for context in iter_route_contexts(request.app.routes)
+        if context.path and _pattern(context.path).match(request.scope["path"])
+        for method in context.methods or ()
+    )
+
+
+@lru_cache(maxsize=500)
+def _pattern(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]
 
 
 def _unnamed(error: HTTPException) -> AppError:

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     database_acquire_timeout_s: float = Field(default=2.0, gt=0, le=60)
     database_connect_timeout_s: float = Field(default=3.0, gt=0, le=60)
     database_command_timeout_s: float = Field(default=5.0, gt=0, le=300)
+    # Single placements on one account that wait for each other share a transaction; 1: never.
+    place_batch_max: int = Field(default=50, ge=1, le=500)
+    place_batch_wait_ms: float = Field(default=2.0, ge=0, le=100)
     app_write_password: SecretStr = SecretStr("")
     app_worker_password: SecretStr = SecretStr("")
     app_migrate_password: SecretStr = SecretStr("")

@@ -19,11 +19,22 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 NUMBER_PATTERN = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,8})?$"
+# The same without zero, for descriptions.
+POSITIVE_PATTERN = (
+    r"^([1-9][0-9]{0,11}(\.[0-9]{1,8})?|0\.("
+    + "|".join(f"0{{{zeros}}}[1-9][0-9]{{0,{7 - zeros}}}" for zeros in range(8))
+    + "))$"
+)
 ID_PATTERN = r"^[1-9][0-9]{0,17}$"
 CLIENT_ORDER_ID_PATTERN = r"^[A-Za-z0-9_-]{1,36}$"
 SYMBOL_PATTERN = r"^[A-Z][A-Z0-9.]{0,15}$"
 USER_ID_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
+# For descriptions: neither the year 0 nor leap seconds nor offsets of a day.
+MOMENT_PATTERN = (
+    r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?"
+    r"(Z|[+-][01][0-9]:[0-5][0-9])$"
+)
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 PRICE_STEP = Decimal("0.00000001")
 WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
@@ -85,21 +96,28 @@ def moment_text(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _schema(pattern: str, example: str) -> WithJsonSchema:
+def schema_of(pattern: str, example: str) -> WithJsonSchema:
+    """Describe a string by its pattern."""
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
 
-PositiveNumber = Annotated[Decimal, BeforeValidator(_number), _schema(NUMBER_PATTERN, "10")]
-Identifier = Annotated[int, BeforeValidator(_identifier), _schema(ID_PATTERN, "1")]
+PositiveNumber = Annotated[Decimal, BeforeValidator(_number), schema_of(POSITIVE_PATTERN, "10")]
+Identifier = Annotated[int, BeforeValidator(_identifier), schema_of(ID_PATTERN, "1")]
 UserId = Annotated[
     UUID,
     BeforeValidator(_user_id),
-    _schema(USER_ID_PATTERN, "00000000-0000-4000-8000-000000000000"),
+    schema_of(USER_ID_PATTERN, "00000000-0000-4000-8000-000000000000"),
 ]
-Moment = Annotated[
-    datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-MomentText = Annotated[str, AfterValidator(_checked_moment)]
+MOMENT_SCHEMA = WithJsonSchema(
+    {
+        "type": "string",
+        "format": "date-time",
+        "pattern": MOMENT_PATTERN,
+        "examples": ["2030-01-31T21:00:00Z"],
+    }
+)
+Moment = Annotated[datetime, BeforeValidator(_moment), MOMENT_SCHEMA]
+MomentText = Annotated[str, AfterValidator(_checked_moment), MOMENT_SCHEMA]
 Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
 Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, min_length=1, max_length=200)]
 
@@ -116,83 +134,24 @@ class Outbound(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class PlaceOrder(Inbound):
-    """An order as a client asks for it."""
-
-    account_id: Identifier
-    symbol: Symbol
-    side: Literal["buy", "sell"]
-    order_type: Literal["market", "limit", "stop", "stop_limit"]
-    quantity: PositiveNumber
-    limit_price: PositiveNumber | None = None
-    stop_price: PositiveNumber | None = None
-    time_in_force: Literal["day", "gtc", "gtd", "ioc", "fok"]
-    expires_at: Moment | None = None
-    strategy_id: Identifier | None = None
-
-    @model_validator(mode="after")
-    def _fields_fit_the_type(self) -> Self:
-        self._present_when("limit_price", self.order_type in ("limit", "stop_limit"))
-        self._present_when("stop_price", self.order_type in ("stop", "stop_limit"))
-        self._present_when("expires_at", self.time_in_force == "gtd")
-        return self
-
-    def _present_when(self, field: str, wanted: bool) -> None:
-        if (getattr(self, field) is not None) != wanted:
-            kind = f"{field}_{'missing' if wanted else 'unexpected'}"
-            raise PydanticCustomError(kind, "This field does not fit the kind of order")
-
-
-class Order(Outbound):
-    """An order in its current state."""
-
-    order_id: str
-    client_order_id: str
-    account_id: str
-    status: str
-    reason_code: str | None
-    cum_quantity: str
-    average_price: str | None
-    replayed: bool
-    created_at: str
-    updated_at: str
-    quantity_max: str | None = Field(
-        default=None, description="Of an order denied for its size: the size that would have passed"
-    )
-
-
-class LimitUse(Outbound):
-    """How much of a limit the order would use; of the price collar, both are fractions."""
-
-    name: Literal["order_quantity", "order_notional", "price_collar"]
-    used: str
-    limit: str
-
-
-class Preview(Outbound):
-    """What an order would do if it were placed now, and filled in full."""
-
-    would: Literal["accept", "deny"]
-    reason_code: str | None
-    quantity_max: str | None
-    account_id: str
-    symbol: str
-    currency: str
-    notional: str | None
-    estimated_fee: str | None
-    fee_is_estimate: Literal[True] = True
-    mark_price: str | None
-    mark_age_s: float | None
-    position_before: str
-    position_after: str
-    cash_before: str
-    cash_after: str | None
-    limits: list[LimitUse]
-    warnings: list[str]
-
-
 class TradingState(Inbound):
     """Where trading changes, and why. The global scope has the id 0 or none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"scope": {"const": "global"}, "scope_id": {"enum": ["0", None]}}},
+                {
+                    "properties": {
+                        "scope": {"enum": ["account", "strategy"]},
+                        "scope_id": {"type": "string", "pattern": ID_PATTERN},
+                    },
+                    "required": ["scope_id"],
+                },
+            ],
+            "examples": [{"scope": "account", "scope_id": "1", "reason": "drill"}],
+        }
+    )
 
     scope: Literal["global", "account", "strategy"]
     scope_id: Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})$")] | None = None
@@ -203,6 +162,12 @@ class TradingState(Inbound):
         if (self.scope == "global") != (self.scope_id in (None, "0")):
             raise PydanticCustomError("scope_id_invalid", "Only the global scope goes without id")
         return self
+
+
+class TradingHalt(TradingState):
+    """A halt, which may cancel what is open as well."""
+
+    cancel_open: bool = False
 
 
 class TradingStateSet(Outbound):
@@ -217,7 +182,11 @@ class Quote(Inbound):
     """One price of one instrument; `reset` marks the start of a new replayed session."""
 
     symbol: Symbol
-    price: Annotated[str, BeforeValidator(lambda value: number_text(_number(value)))]
+    price: Annotated[
+        str,
+        BeforeValidator(lambda value: number_text(_number(value))),
+        schema_of(POSITIVE_PATTERN, "20.5"),
+    ]
     at: MomentText
     reset: bool | None = None
 
@@ -245,7 +214,8 @@ class SessionKey(Inbound):
 class SessionKeys(Inbound):
     """Sessions to ask after."""
 
-    sessions: Annotated[list[SessionKey], Field(max_length=1000)]
+    # So many fit into 64 KiB, however long their handles are.
+    sessions: Annotated[list[SessionKey], Field(max_length=250)]
 
 
 class SessionState(Outbound):

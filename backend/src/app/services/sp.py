@@ -1,20 +1,17 @@
 """One typed function per procedure that app_write may call; side effect: Postgres.
 
-The procedures decide; this module transports. What they refuse arrives as SQLSTATE class IN with a
-machine code in DETAIL, and `REFUSALS` is the one table that makes problems of it.
+Batches and changes of orders are in `sp_orders`, master data in `sp_admin`.
 """
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from app.core import errors
-from app.core.errors import AppError
+from app.services.sp_call import row, rows, value
 from app.services.sp_rows import (
     Caller,
     LastPrice,
@@ -26,39 +23,6 @@ from app.services.sp_rows import (
     SessionUser,
 )
 
-REFUSALS: dict[str, type[AppError]] = {
-    error.code: error
-    for error in (
-        errors.SessionRevoked,
-        errors.UserUnknown,
-        errors.UserDisabled,
-        errors.RoleNotAllowed,
-        errors.NotAllowedToTrade,
-        errors.AccountNotFound,
-        errors.OrderNotFound,
-        errors.StrategyNotFound,
-        errors.SourceUnknown,
-        errors.OrderNotCancelable,
-        errors.EpochStale,
-        errors.IdempotencyKeyReused,
-        errors.InstrumentNotFound,
-    )
-}
-# A code we have no class for keeps its status and its code.
-BY_SQLSTATE: dict[str, type[AppError]] = {
-    "IN400": errors.BadRequest,
-    "IN401": errors.NotSignedIn,
-    "IN403": errors.Forbidden,
-    "IN404": errors.NotFound,
-    "IN409": errors.Conflict,
-    "IN422": errors.Unprocessable,
-    "22000": errors.ValueRefused,
-    "22003": errors.ValueRefused,
-    "22021": errors.ValueRefused,
-    "22P05": errors.ValueRefused,
-}
-
-
 # Named one by one, so that a procedure may return more to a newer release.
 ORDER_COLUMNS = ", ".join(field.name for field in fields(OrderResult))
 ORDER_FROM = f"SELECT {ORDER_COLUMNS} FROM "  # noqa: S608 - nothing in it comes from outside
@@ -66,59 +30,11 @@ PREVIEW_COLUMNS = ", ".join(field.name for field in fields(OrderPreview))
 PREVIEW_FROM = f"SELECT {PREVIEW_COLUMNS} FROM "  # noqa: S608 - nothing in it comes from outside
 
 
-@asynccontextmanager
-async def refusals() -> AsyncIterator[None]:
-    """Turn a procedure's refusal into the problem it means; unknown errors pass."""
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        refusal = refusal_for(error)
-        if refusal is None:
-            raise
-        raise refusal from error
-
-
-def refusal_for(error: asyncpg.PostgresError) -> AppError | None:
-    """Look an SQLSTATE and its DETAIL up in the table."""
-    sqlstate = error.sqlstate or ""
-    fallback = BY_SQLSTATE.get(sqlstate)
-    if fallback is None:
-        return None
-    if not sqlstate.startswith("IN"):
-        return fallback()
-    code = str(error.detail or fallback.code)
-    known = REFUSALS.get(code)
-    if known is not None and known.status == fallback.status:
-        return known()
-    return fallback(str(error.message or "") or None, code=code)
-
-
-async def _row(connection: asyncpg.Connection, query: str, *arguments: Any) -> asyncpg.Record:
-    async with refusals():
-        row = await connection.fetchrow(query, *arguments)
-    if row is None:
-        raise errors.AppError("The procedure returned nothing.")
-    return row
-
-
-async def _value(connection: asyncpg.Connection, query: str, *arguments: Any) -> Any:
-    async with refusals():
-        return await connection.fetchval(query, *arguments)
-
-
-async def _rows(
-    connection: asyncpg.Connection, query: str, *arguments: Any
-) -> list[asyncpg.Record]:
-    async with refusals():
-        rows: list[asyncpg.Record] = await connection.fetch(query, *arguments)
-    return rows
-
-
 async def place_order(
     connection: asyncpg.Connection, caller: Caller, request_id: str, order: NewOrder
 ) -> OrderResult:
     """Record the order once; the caller's transaction decides when it counts."""
-    row = await _row(
+    found = await row(
         connection,
         ORDER_FROM + "app.sp_place_order"
         "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -137,14 +53,14 @@ async def place_order(
         order.expires_at,
         order.strategy_id,
     )
-    return OrderResult(**dict(row))
+    return OrderResult(**dict(found))
 
 
 async def preview_order(
     connection: asyncpg.Connection, caller: Caller, order: NewOrder
 ) -> OrderPreview:
     """Ask what placing the order would do now; writes nothing."""
-    row = await _row(
+    found = await row(
         connection,
         PREVIEW_FROM + "app.sp_preview_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         caller.user_id,
@@ -160,14 +76,14 @@ async def preview_order(
         order.expires_at,
         order.strategy_id,
     )
-    return OrderPreview(**dict(row))
+    return OrderPreview(**dict(found))
 
 
 async def cancel_order(
     connection: asyncpg.Connection, caller: Caller, request_id: str, *, key: str, order_id: int
 ) -> OrderResult:
     """Ask for the order's cancellation once."""
-    row = await _row(
+    found = await row(
         connection,
         ORDER_FROM + "app.sp_cancel_order($1, $2, $3, $4, $5)",
         caller.user_id,
@@ -176,21 +92,21 @@ async def cancel_order(
         key,
         order_id,
     )
-    return OrderResult(**dict(row))
+    return OrderResult(**dict(found))
 
 
 async def order_status(
     connection: asyncpg.Connection, caller: Caller, client_order_id: str
 ) -> OrderResult:
     """Read one order in its current state."""
-    row = await _row(
+    found = await row(
         connection,
         ORDER_FROM + "app.sp_order_status($1, $2, $3)",
         caller.user_id,
         caller.session_handle,
         client_order_id,
     )
-    return OrderResult(**dict(row))
+    return OrderResult(**dict(found))
 
 
 async def trading_state_set(
@@ -202,12 +118,13 @@ async def trading_state_set(
     scope_id: int,
     state: str,
     reason: str,
+    cancel_open: bool = False,
 ) -> str:
-    """Halt, reduce or resume trading; returns the state it is in now."""
+    """Halt, reduce or resume trading, and owe cancels if asked to; returns the state it is now."""
     return str(
-        await _value(
+        await value(
             connection,
-            "SELECT app.sp_trading_state_set($1, $2, $3, $4, $5, $6, $7)",
+            "SELECT app.sp_trading_state_set($1, $2, $3, $4, $5, $6, $7, $8)",
             caller.user_id,
             caller.session_handle,
             request_id,
@@ -215,39 +132,40 @@ async def trading_state_set(
             scope_id,
             state,
             reason,
+            cancel_open,
         )
     )
 
 
 async def session_check(connection: asyncpg.Connection, caller: Caller) -> SessionUser | None:
     """Return the user of a session that is neither revoked nor disabled."""
-    rows = await _rows(
+    found = await rows(
         connection,
         "SELECT user_id, email, role FROM app.sp_session_check($1, $2)",
         caller.user_id,
         caller.session_handle,
     )
-    return SessionUser(**dict(rows[0])) if rows else None
+    return SessionUser(**dict(found[0])) if found else None
 
 
 async def sessions_check(
     connection: asyncpg.Connection, sessions: Sequence[SessionKey]
 ) -> list[LiveSession]:
     """Say of each session whether it lives, and the role of its user."""
-    rows = await _rows(
+    found = await rows(
         connection,
         "SELECT session_handle, user_id, role FROM app.sp_sessions_check($1, $2)",
         [session.session_handle for session in sessions],
         [session.user_id for session in sessions],
     )
-    return [LiveSession(**dict(row)) for row in rows]
+    return [LiveSession(**dict(one)) for one in found]
 
 
 async def session_revoked(
     connection: asyncpg.Connection, actor: str, *, user_id: UUID, session_handle: str
 ) -> None:
     """Record that a session was ended; repeating it changes nothing."""
-    await _value(
+    await value(
         connection, "SELECT app.sp_session_revoked($1, $2, $3)", actor, user_id, session_handle
     )
 
@@ -262,7 +180,7 @@ async def user_upsert(
     disabled: bool,
 ) -> None:
     """Mirror a user of the identity service; repeating it changes nothing."""
-    await _value(
+    await value(
         connection,
         "SELECT app.sp_user_upsert($1, $2, $3, $4, $5)",
         actor,
@@ -284,7 +202,7 @@ async def inbox_put(
 ) -> int:
     """Keep what a bridge reported, once an event; returns the sequence we have without a gap."""
     return int(
-        await _value(
+        await value(
             connection,
             "SELECT app.sp_inbox_put($1, $2, $3, $4::text::jsonb, $5::text::jsonb)",
             source,
@@ -301,7 +219,7 @@ async def record_quotes(
 ) -> int:
     """Move the marks; returns how many quotes named an instrument we know."""
     return int(
-        await _value(
+        await value(
             connection,
             "SELECT app.sp_record_quotes($1, $2::text::jsonb)",
             source,
@@ -312,14 +230,14 @@ async def record_quotes(
 
 async def last_prices(connection: asyncpg.Connection) -> list[LastPrice]:
     """Read every mark, to refill the hot store."""
-    rows = await _rows(
+    found = await rows(
         connection,
         "SELECT symbol, price, source, source_at, received_at FROM app.sp_last_prices()",
     )
-    return [LastPrice(**dict(row)) for row in rows]
+    return [LastPrice(**dict(one)) for one in found]
 
 
 async def schema_revision(connection: asyncpg.Connection) -> str | None:
     """Return the database's revision."""
-    revision: str | None = await _value(connection, "SELECT app.sp_schema_revision()")
+    revision: str | None = await value(connection, "SELECT app.sp_schema_revision()")
     return revision

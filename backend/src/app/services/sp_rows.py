@@ -37,6 +37,15 @@ class NewOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a replace asks for; null is unchanged."""
+
+    quantity: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderResult:
     """The composite app.order_result."""
 
@@ -51,6 +60,8 @@ class OrderResult:
     created_at: datetime
     updated_at: datetime
     quantity_max: Decimal | None
+    # Why a replace was denied; the order is as it was.
+    replace_denied: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +83,20 @@ class OrderPreview:
     order_notional_max: Decimal | None
     price_collar: Decimal | None
     open_orders: int
+    position_if_filled: Decimal
+    position_quantity_max: Decimal | None
+    account_open_orders: int
+    open_orders_max: int | None
+    orders_in_minute: int
+    orders_per_minute_max: int | None
+    user_orders_in_minute: int
+    user_orders_per_minute_max: int
+    daily_loss: Decimal
+    daily_loss_max: Decimal | None
+    buying_power_needed: Decimal | None
+    buying_power: Decimal | None
+    equity: Decimal
+    leverage_max: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from app.api.dependencies import DatabaseDep, SignedIn
 from app.api.openapi import problems
 from app.api.routing import session_router
 from app.core import errors
-from app.models.dto import LimitUse, PlaceOrder, Preview, number_text
+from app.models.dto import number_text
+from app.models.dto_orders import LimitUse, PlaceOrder, Preview
 from app.services import sp
 from app.services.sp_rows import NewOrder, OrderPreview
 

@@ -9,7 +9,8 @@ from app.api.openapi import problems
 from app.api.routes.orders import order_dto
 from app.api.routing import session_router
 from app.core import errors
-from app.models.dto import CLIENT_ORDER_ID_PATTERN, Order
+from app.models.dto import CLIENT_ORDER_ID_PATTERN
+from app.models.dto_orders import Order
 from app.services import sp
 
 router = session_router("/api/orders", "orders")

@@ -47,6 +47,7 @@ async def make_read_token(request: Request, actor: SignedIn, database: DatabaseD
 @gate_router.get(
     "/verify",
     summary="May this request pass the proxy?",
+    response_class=Response,
     responses=problems(
         SessionRequired, SessionExpired, errors.SessionRevoked, errors.DatabaseUnavailable
     ),

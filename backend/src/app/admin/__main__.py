@@ -1,0 +1,97 @@
+"""informania-admin: accounts, instruments, limits and the kill switch, from a terminal."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+import httpx
+
+from app.admin.arguments import make_parser
+from app.admin.client import Api, Failed, Refused, find_login
+from app.admin.commands import Rows, run, scope_of
+from app.admin.direct import force_state
+
+STATES = {"halt": "halted", "reduce": "reducing", "resume": "active"}
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    out: TextIO | None = None,
+) -> int:
+    """Run one command; 0 when it was done, 1 when not, 2 when it was not understood."""
+    said = make_parser().parse_args(arguments)
+    out = out or sys.stdout
+    try:
+        if getattr(said, "direct", False):
+            rows = _directly(said)
+        else:
+            login = find_login(
+                dict(os.environ), url=said.url, email=said.email, file=said.credentials
+            )
+            api = Api(login, transport)
+            try:
+                rows = run(api, said)
+            finally:
+                api.close()
+    except Failed as error:
+        problem = error.problem if isinstance(error, Refused) else {"detail": str(error)}
+        message = json.dumps(problem) if said.json else f"informania-admin: {_explained(error)}"
+        sys.stderr.write(message + "\n")
+        return 1
+    show(rows, out, as_json=said.json)
+    return 0
+
+
+def _directly(said: argparse.Namespace) -> Rows:
+    scope, scope_id = scope_of(said)
+    state = STATES[said.verb]
+    force_state(
+        scope=scope,
+        scope_id=int(scope_id),
+        state=state,
+        reason=said.reason,
+        cancel_open=getattr(said, "cancel_open", False),
+    )
+    return [{"scope": scope, "scope_id": scope_id, "state": state}]
+
+
+def _explained(error: Failed) -> str:
+    """Name the fields that a refusal is about."""
+    if not isinstance(error, Refused):
+        return str(error)
+    faults = [
+        f"  {'.'.join(str(part) for part in fault['loc'][1:])}: {fault['type']}"
+        for fault in error.problem.get("errors", ())
+    ]
+    return "\n".join([str(error), *faults])
+
+
+def show(rows: Rows, out: TextIO, *, as_json: bool) -> None:
+    """Print a table, or JSON."""
+    if as_json:
+        out.write(json.dumps(rows, indent=2) + "\n")
+        return
+    if not rows:
+        out.write("nothing\n")
+        return
+    columns = list(rows[0])
+    table = [columns, *([_text(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
+    for line in table:
+        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+        out.write("  ".join(padded).rstrip() + "\n")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

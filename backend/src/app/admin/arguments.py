@@ -1,0 +1,124 @@
+"""What can be said on the command line."""
+
+import argparse
+
+from app.models.dto_admin import IMPORTS, LimitsSet
+
+LIMITS = [name for name in LimitsSet.model_fields if name != "account_id"]
+LISTS = (
+    "users",
+    "accounts",
+    "instruments",
+    "strategies",
+    "members",
+    "limits",
+    "allow-list",
+    "cash",
+)
+EPILOG = """\
+Who signs in: --credentials FILE (like .run/demo.json), or --email and a prompt, or the environment:
+INFORMANIA_CREDENTIALS, INFORMANIA_EMAIL, INFORMANIA_PASSWORD, PUBLIC_URL.
+`trading halt --direct` works without the API: it reads SECRETS_DIR and asks Postgres itself.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe every command."""
+    parser = argparse.ArgumentParser(
+        prog="informania-admin",
+        description="Set up accounts and instruments, and stop trading.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--url", help="address of the installation (http://localhost:8080)")
+    parser.add_argument("--email", help="who signs in; the password is asked for")
+    parser.add_argument("--credentials", metavar="FILE", help="a file like .run/demo.json")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    topics = parser.add_subparsers(dest="topic", required=True, metavar="TOPIC")
+    verbs = {name: _topic(topics, name) for name in LISTS}
+    _setters(verbs)
+    importing = topics.add_parser("import", help="master data from a CSV file, all lines or none")
+    importing.add_argument("kind", choices=list(IMPORTS))
+    importing.add_argument("file")
+    importing.add_argument(
+        "--dry-run", action="store_true", help="say what is wrong, write nothing"
+    )
+    orders = _topic(topics, "orders", listed=False)
+    cancel = orders.add_parser("cancel-all", help="cancel every open order of an account")
+    cancel.add_argument("account", help="account_id")
+    cancel.add_argument("--key", help="idempotency key, to repeat a request safely")
+    _switches(_topic(topics, "trading", listed=False))
+    return parser
+
+
+def _topic(
+    topics: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, *, listed: bool = True
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    verbs = topics.add_parser(name, help=f"see informania-admin {name} --help").add_subparsers(
+        dest="verb", required=True, metavar="VERB"
+    )
+    if listed:
+        verbs.add_parser("list", help="show all")
+        show = verbs.add_parser("show", help="show one, or those of one account")
+        show.add_argument("key", help="account_id, symbol or email")
+    return verbs
+
+
+def _setters(
+    verbs: "dict[str, argparse._SubParsersAction[argparse.ArgumentParser]]",
+) -> None:
+    account = verbs["accounts"].add_parser("create", help="make one, or change its name")
+    account.add_argument("name")
+    account.add_argument("--route", required=True, choices=["quantconnect", "ib"])
+    account.add_argument("--broker-account", required=True, help="what the route calls it")
+    account.add_argument("--broker", help="who holds it, for people to read")
+    account.add_argument("--currency", default="USD")
+    account.add_argument("--live", action="store_true", help="not a paper account")
+    instrument = verbs["instruments"].add_parser("create", help="make or change one")
+    instrument.add_argument("symbol")
+    instrument.add_argument("--name", required=True)
+    instrument.add_argument("--currency", default="USD")
+    instrument.add_argument("--tick-size", default="0.01")
+    instrument.add_argument("--lot-size", default="1")
+    instrument.add_argument("--not-tradable", action="store_true")
+    strategy = verbs["strategies"].add_parser("create", help="make one")
+    strategy.add_argument("account", help="account_id")
+    strategy.add_argument("name")
+    member = verbs["members"].add_parser("set", help="say what a user may do in an account")
+    member.add_argument("account", help="account_id")
+    member.add_argument("user", help="email or user_id")
+    member.add_argument("may", choices=["trade", "look", "nothing"])
+    limits = verbs["limits"].add_parser("set", help="set limits; the others stay")
+    limits.add_argument("account", help="account_id")
+    for name in LIMITS:
+        limits.add_argument(f"--{name.replace('_', '-')}")
+    rate = verbs["users"].add_parser("limit", help="how fast a user may place orders")
+    rate.add_argument("user", help="email or user_id")
+    rate.add_argument("orders_per_minute_max")
+    allowed = verbs["allow-list"].add_parser("set", help="what an account may trade")
+    allowed.add_argument("account", help="account_id")
+    allowed.add_argument("symbols", nargs="*", help="none: every tradable instrument")
+    cash = verbs["cash"].add_parser("book", help="book cash once a reference")
+    cash.add_argument("account", help="account_id")
+    cash.add_argument("kind", choices=["opening", "deposit", "withdrawal"])
+    cash.add_argument("amount")
+    cash.add_argument("--currency", default="USD")
+    cash.add_argument("--reference", required=True)
+
+
+def _switches(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verbs.add_parser("status", help="show every switch that is not active")
+    helps = {
+        "halt": "stop new orders",
+        "reduce": "let positions shrink only",
+        "resume": "trade again",
+    }
+    for verb, text in helps.items():
+        switch = verbs.add_parser(verb, help=text)
+        scope = switch.add_mutually_exclusive_group()
+        scope.add_argument("--account", help="account_id; without it and --strategy: everyone")
+        scope.add_argument("--strategy", help="strategy_id")
+        switch.add_argument("--reason", required=True)
+        switch.add_argument("--direct", action="store_true", help="without the API, see below")
+        if verb == "halt":
+            switch.add_argument("--cancel-open", action="store_true", help="cancel open orders too")

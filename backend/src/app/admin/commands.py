@@ -1,0 +1,208 @@
+"""What each command does: one call of the API, or a few."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from app.admin.arguments import LIMITS
+from app.admin.client import Api, Failed, Refused
+from app.admin.csv_lines import mistakes_of, read_lines
+
+Rows = list[dict[str, Any]]
+# topic -> the path of its list, and the columns that `show` looks into
+TOPICS = {
+    "users": ("users", ("email", "user_id")),
+    "accounts": ("accounts", ("account_id", "name")),
+    "instruments": ("instruments", ("symbol",)),
+    "strategies": ("strategies", ("account_id", "strategy_id")),
+    "members": ("members", ("account_id", "email", "user_id")),
+    "limits": ("limits", ("account_id",)),
+    "allow-list": ("allow-lists", ("account_id",)),
+    "cash": ("cash", ("account_id",)),
+}
+MAY = {"trade": True, "look": False, "nothing": None}
+PATHS = {"halt": "/api/trading/halt", "reduce": "/api/trading/reduce",
+         "resume": "/api/trading/resume"}  # fmt: skip
+
+
+def run(api: Api, said: Namespace) -> Rows:
+    """Do what was said; returns what is to be printed."""
+    if said.topic == "import":
+        return import_file(api, said)
+    if said.topic in TOPICS and said.verb in ("list", "show"):
+        return listed(api, said)
+    return COMMANDS[said.topic, said.verb](api, said)
+
+
+def listed(api: Api, said: Namespace) -> Rows:
+    """Show master data."""
+    path, columns = TOPICS[said.topic]
+    rows = list(api.rows(path))
+    if said.verb == "list":
+        return rows
+    found = [row for row in rows if said.key in (row[column] for column in columns)]
+    if not found:
+        raise Failed(f"there is no {said.key} among the {said.topic}")
+    return found
+
+
+def create_account(api: Api, said: Namespace) -> Rows:
+    """Make or rename an account."""
+    body = {
+        "name": said.name,
+        "currency": said.currency,
+        "route": said.route,
+        "broker_account": said.broker_account,
+        "paper": not said.live,
+        "broker": said.broker,
+    }
+    return [api.put("accounts", body)]
+
+
+def create_instrument(api: Api, said: Namespace) -> Rows:
+    """Make or change an instrument."""
+    body = {
+        "symbol": said.symbol,
+        "name": said.name,
+        "currency": said.currency,
+        "tick_size": said.tick_size,
+        "lot_size": said.lot_size,
+        "tradable": not said.not_tradable,
+    }
+    return [api.put("instruments", body)]
+
+
+def create_strategy(api: Api, said: Namespace) -> Rows:
+    """Make a strategy."""
+    return [api.put("strategies", {"account_id": said.account, "name": said.name})]
+
+
+def set_member(api: Api, said: Namespace) -> Rows:
+    """Say what a user may do in an account."""
+    user_id = _user_id(api, said.user)
+    can_trade = MAY[said.may]
+    api.put("members", {"account_id": said.account, "user_id": user_id, "can_trade": can_trade})
+    return [{"account_id": said.account, "user_id": user_id, "may": said.may}]
+
+
+def limit_user(api: Api, said: Namespace) -> Rows:
+    """Limit how fast a user places orders."""
+    user_id = _user_id(api, said.user)
+    body = {"user_id": user_id, "orders_per_minute_max": said.orders_per_minute_max}
+    api.put("user-rates", body)
+    return [body]
+
+
+def _user_id(api: Api, user: str) -> str:
+    if "@" not in user:
+        return user
+    found = _ids(api, "users", "email", "user_id").get(user.lower())
+    if found is None:
+        raise Failed(f"there is no user {user}")
+    return found
+
+
+def set_limits(api: Api, said: Namespace) -> Rows:
+    """Change the limits that were named, and keep the others."""
+    named = {name: getattr(said, name) for name in LIMITS if getattr(said, name) is not None}
+    if not named:
+        raise Failed("name at least one limit")
+    body = {"account_id": said.account, **named}
+    api.put("limits", body)
+    return [body]
+
+
+def set_allow_list(api: Api, said: Namespace) -> Rows:
+    """Say what an account may trade."""
+    body = {"account_id": said.account, "symbols": said.symbols}
+    api.put("allow-list", body)
+    return [body]
+
+
+def book_cash(api: Api, said: Namespace) -> Rows:
+    """Book cash once."""
+    body = {
+        "account_id": said.account,
+        "currency": said.currency,
+        "amount": said.amount,
+        "kind": said.kind,
+        "reference": said.reference,
+    }
+    return [{**body, **api.post("/api/admin/cash", body)}]
+
+
+def import_file(api: Api, said: Namespace) -> Rows:
+    """Send all lines of a file, or say what is wrong in which line."""
+    lookups = {
+        "account": lambda: _ids(api, "accounts", "name", "account_id"),
+        "email": lambda: _ids(api, "users", "email", "user_id"),
+    }
+    lines, mistakes = read_lines(Path(said.file), said.kind, lookups)
+    body = {
+        "kind": said.kind,
+        "dry_run": said.dry_run or bool(mistakes),
+        "lines": [line.values for line in lines],
+    }
+    broken = {mistake.line for mistake in mistakes}
+    try:
+        done = api.post("/api/data/import", body)
+    except Refused as refusal:
+        if refusal.problem.get("code") != "import_refused":
+            raise
+        # A line that could not be read is not blamed twice.
+        found = mistakes_of(refusal.problem, lines)
+        mistakes += [it for it in found if it.line not in broken]
+    if mistakes:
+        mistakes.sort(key=lambda it: it.line)
+        raise Failed("\n".join([*map(str, mistakes), "nothing was imported"]))
+    return [done]
+
+
+def _ids(api: Api, kind: str, name: str, identifier: str) -> dict[str, str]:
+    return {row[name]: row[identifier] for row in api.rows(kind)}
+
+
+def cancel_all(api: Api, said: Namespace) -> Rows:
+    """Cancel every open order of an account."""
+    key = said.key or uuid4().hex
+    return [api.post("/api/orders/cancel-all", {"account_id": said.account}, key=key)]
+
+
+def switch(api: Api, said: Namespace) -> Rows:
+    """Halt, reduce or resume."""
+    scope, scope_id = scope_of(said)
+    body: dict[str, Any] = {"scope": scope, "scope_id": scope_id, "reason": said.reason}
+    if getattr(said, "cancel_open", False):
+        body["cancel_open"] = True
+    return [api.post(PATHS[said.verb], body)]
+
+
+def scope_of(said: Namespace) -> tuple[str, str]:
+    """Say what a switch is about."""
+    if said.account is not None:
+        return "account", said.account
+    return ("global", "0") if said.strategy is None else ("strategy", said.strategy)
+
+
+def trading_status(api: Api, said: Namespace) -> Rows:
+    """Show the switches that are not active."""
+    return [row for row in api.rows("trading-states") if row["state"] != "active"]
+
+
+COMMANDS: dict[tuple[str, str], Callable[[Api, Namespace], Rows]] = {
+    ("accounts", "create"): create_account,
+    ("instruments", "create"): create_instrument,
+    ("strategies", "create"): create_strategy,
+    ("members", "set"): set_member,
+    ("users", "limit"): limit_user,
+    ("limits", "set"): set_limits,
+    ("allow-list", "set"): set_allow_list,
+    ("cash", "book"): book_cash,
+    ("orders", "cancel-all"): cancel_all,
+    ("trading", "halt"): switch,
+    ("trading", "reduce"): switch,
+    ("trading", "resume"): switch,
+    ("trading", "status"): trading_status,
+}

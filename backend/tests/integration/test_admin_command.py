@@ -1,0 +1,281 @@
+"""informania-admin against the running application, as an administrator at a terminal sees it."""
+
+import asyncio
+import io
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from api_world import ORIGIN, MakePerson, Person, World, order
+
+from app.admin.__main__ import main
+
+Said = tuple[int, str, str]
+Command = Callable[..., Awaitable[Said]]
+
+
+class Across(httpx.BaseTransport):
+    """Carries requests of the command's own thread to the application on the test's loop."""
+
+    def __init__(self, world: World) -> None:
+        self._inner = httpx.ASGITransport(world.app)
+        self._loop = asyncio.get_running_loop()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Ask, and wait for the whole answer."""
+        return asyncio.run_coroutine_threadsafe(self._ask(request), self._loop).result(30)
+
+    async def _ask(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._inner.handle_async_request(request)
+        return httpx.Response(
+            answer.status_code, headers=answer.headers, content=await answer.aread()
+        )
+
+
+@pytest.fixture
+async def admin(make_person: MakePerson) -> Person:
+    """A signed-up administrator."""
+    return await make_person("admin")
+
+
+@pytest.fixture
+def credentials(admin: Person, tmp_path: Path) -> Path:
+    """A file like .run/demo.json."""
+    file = tmp_path / "people.json"
+    person = {"email": admin.email, "password": admin.session.password, "role": "admin"}
+    viewer = {"email": "v@x.dev", "password": "x", "role": "viewer"}
+    file.write_text(json.dumps({"url": ORIGIN, "users": [viewer, person]}))
+    return file
+
+
+@pytest.fixture
+async def command(world: World, credentials: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command; returns its code, what it printed and what it complained about."""
+    transport = Across(world)
+
+    async def run(*words: str, by: Path | None = credentials) -> Said:
+        capsys.readouterr()
+        signed = ("--credentials", str(by)) if by else ()
+        out = io.StringIO()
+        code = await asyncio.to_thread(main, [*signed, *words], transport=transport, out=out)
+        return code, out.getvalue(), capsys.readouterr().err.strip()
+
+    return run
+
+
+async def shown(command: Command, *words: str) -> Any:
+    code, out, complaint = await command("--json", *words)
+    assert code == 0, complaint
+    return json.loads(out)
+
+
+async def test_an_account_is_set_up_from_the_command_line_and_trades(
+    world: World, trader: Person, command: Command
+) -> None:
+    await world.account()
+    created = await shown(
+        command, "accounts", "create", "Desk", "--route", "quantconnect", "--broker-account", "9"
+    )
+    account_id = created[0]["account_id"]
+    limits = (
+        "--order-quantity-max",
+        "100",
+        "--order-notional-max",
+        "5000",
+        "--price-collar",
+        "0.1",
+    )
+    for words in (
+        ("members", "set", account_id, trader.email, "trade"),
+        ("limits", "set", account_id, *limits),
+        ("cash", "book", account_id, "opening", "100000", "--reference", "first"),
+        ("strategies", "create", account_id, "Trend"),
+        ("allow-list", "set", account_id, "AAPL"),
+        ("users", "limit", trader.email, "60"),
+        ("instruments", "create", "NEW", "--name", "New Inc."),
+    ):
+        code, _, complaint = await command(*words)
+        assert code == 0, (words, complaint)
+    assert (await trader.place(order(int(account_id)))).json()["status"] == "new"
+    await command("limits", "set", account_id, "--price-collar", "0.2")
+    [limit] = await shown(command, "limits", "show", account_id)
+    assert (limit["price_collar"], limit["order_quantity_max"]) == ("0.2", "100")
+    [allowed] = await shown(command, "allow-list", "show", account_id)
+    assert allowed["symbols"] == ["AAPL"]
+    [user] = await shown(command, "users", "show", trader.email)
+    assert user["orders_per_minute_max"] == 60
+    code, out, _ = await command("accounts", "list")
+    assert code == 0
+    assert out.splitlines()[0].split()[:2] == ["account_id", "name"]
+    assert any(line.split()[:2] == [account_id, "Desk"] for line in out.splitlines())
+
+
+async def test_every_topic_can_be_listed(world: World, command: Command) -> None:
+    for topic in ("users", "accounts", "instruments", "strategies", "members", "limits",
+                  "allow-list", "cash"):  # fmt: skip
+        code, out, complaint = await command(topic, "list")
+        assert (code, complaint) == (0, "")
+        assert out
+    assert (await command("accounts", "show", "999"))[0] == 1
+
+
+async def test_orders_are_canceled_and_trading_is_switched(
+    world: World, trader: Person, command: Command
+) -> None:
+    account_id = await world.account(trader)
+    for _ in range(2):
+        await trader.place(order(account_id))
+    assert await shown(command, "orders", "cancel-all", str(account_id), "--key", "k") == [
+        {"account_id": str(account_id), "canceled": 2}
+    ]
+    await trader.place(order(account_id))
+    assert await shown(command, "trading", "halt", "--reason", "drill", "--cancel-open") == [
+        {"scope": "global", "scope_id": "0", "state": "halted"}
+    ]
+    assert not await world.rows("SELECT FROM app.orders WHERE status = 'new'")
+    [state] = await shown(command, "trading", "status")
+    assert (state["state"], state["reason"]) == ("halted", "drill")
+    await command("trading", "resume", "--reason", "over")
+    words = ("--account", str(account_id), "--reason", "careful")
+    assert (await shown(command, "trading", "reduce", *words))[0]["state"] == "reducing"
+    [state] = await shown(command, "trading", "status")
+    assert (state["scope"], state["scope_id"]) == ("account", str(account_id))
+
+
+async def test_trading_is_halted_without_the_api(
+    world: World, trader: Person, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id = await world.account(trader)
+    await trader.place(order(account_id))
+    settings = {
+        "SECRETS_DIR": world.database.cluster.secrets_dir,
+        "DATABASE_HOST": world.database.host,
+        "DATABASE_PORT": world.database.port,
+        "DATABASE_NAME": world.database.name,
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, str(value))
+    words = ("trading", "halt", "--direct", "--reason", "the API is down", "--cancel-open")
+    code, out, complaint = await command(*words, by=None)
+    assert (code, complaint) == (0, "")
+    assert "halted" in out
+    denied = (await trader.place(order(account_id))).json()
+    assert (denied["status"], denied["reason_code"]) == ("denied", "TRADING_HALTED")
+    assert not await world.rows("SELECT FROM app.orders WHERE status = 'new'")
+    actors = await world.rows(
+        "SELECT DISTINCT actor FROM audit.audit_log WHERE action = 'trading_state.set'"
+    )
+    assert all(row["actor"].startswith("operator:") for row in actors)
+    assert actors
+    monkeypatch.setenv("SECRETS_DIR", "/nowhere")
+    code, _, complaint = await command(*words, by=None)
+    assert code == 1
+    assert "app_migrate_password" in complaint
+
+
+async def test_a_file_is_imported_whole_or_not_at_all(
+    world: World, command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "instruments.csv"
+    header = "symbol,name,tick_size,lot_size,tradable\n"
+    file.write_text(
+        header + 'A,"Alpha, Inc.",0.01,1,true\nB,Beta,0,1,\n\nC,Gamma,0.01,1,maybe\nD,x\n'
+    )
+    code, _, complaint = await command("import", "instruments", str(file))
+    assert code == 1
+    assert complaint.splitlines() == [
+        "informania-admin: line 3, tick_size: number_positive",
+        "line 5, tradable: true_or_false",
+        "line 6: column_count",
+        "nothing was imported",
+    ]
+    assert not await world.rows("SELECT FROM app.instruments")
+    file.write_text(header + 'A,"Alpha, Inc.",0.01,1,true\r\nB,Beta,0.5,10,\n')
+    done = {"kind": "instruments", "lines": 2}
+    assert await shown(command, "import", "instruments", str(file), "--dry-run") == [
+        {**done, "dry_run": True}
+    ]
+    assert not await world.rows("SELECT FROM app.instruments")
+    for _ in range(2):
+        imported = await shown(command, "import", "instruments", str(file))
+        assert imported == [{**done, "dry_run": False}]
+    names = await world.rows("SELECT name FROM app.instruments ORDER BY symbol")
+    assert [row["name"] for row in names] == ["Alpha, Inc.", "Beta"]
+
+
+async def test_people_and_accounts_are_named_as_people_name_them(
+    world: World, trader: Person, command: Command, tmp_path: Path
+) -> None:
+    accounts, members = tmp_path / "accounts.csv", tmp_path / "members.csv"
+    accounts.write_text("name,route,broker_account\nDesk 1,quantconnect,1\nDesk 2,ib,DU2\n")
+    assert (await command("import", "accounts", str(accounts)))[0] == 0
+    members.write_text(f"account,email,can_trade\nDesk 1,{trader.email},true\nDesk 2,x@y.z,false\n")
+    code, _, complaint = await command("import", "members", str(members))
+    assert (code, complaint.splitlines()[0]) == (1, "informania-admin: line 3, email: unknown")
+    assert not await world.rows("SELECT FROM app.account_members")
+    members.write_text(f"account,email,can_trade\nDesk 1,{trader.email},true\n")
+    assert (await command("import", "members", str(members)))[0] == 0
+    [row] = await world.rows("SELECT can_trade FROM app.account_members")
+    assert row["can_trade"] is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "symbol\n", "surprise\n1\n", "symbol,symbol\nA,A\n", "\xff", "symbol\n" + "A\n" * 2001],
+)
+async def test_a_file_of_another_shape_is_refused(
+    world: World, command: Command, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "wrong.csv"
+    file.write_bytes(text.encode("latin-1"))
+    code, _, complaint = await command("import", "instruments", str(file))
+    assert code == 1
+    assert complaint.startswith("informania-admin: ")
+    assert "Traceback" not in complaint
+
+
+async def test_a_refusal_is_told_with_its_code_and_fields(world: World, command: Command) -> None:
+    code, out, complaint = await command("cash", "book", "1", "opening", "-5", "--reference", "x")
+    assert (code, out) == (1, "")
+    assert "validation_failed" in complaint
+    assert "amount: number_pattern" in complaint
+    code, _, complaint = await command("--json", "orders", "cancel-all", "999")
+    assert (code, json.loads(complaint)["code"]) == (1, "account_not_found")
+
+
+async def test_who_cannot_sign_in_or_is_no_administrator_is_told_so(
+    world: World,
+    make_person: MakePerson,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trader = await make_person("trader")
+    monkeypatch.setenv("INFORMANIA_EMAIL", trader.email)
+    monkeypatch.setenv("INFORMANIA_PASSWORD", trader.session.password)
+    monkeypatch.setenv("PUBLIC_URL", ORIGIN)
+    code, _, complaint = await command("accounts", "list", by=None)
+    assert (code, "role_not_allowed" in complaint) == (1, True)
+    monkeypatch.setenv("INFORMANIA_PASSWORD", "wrong-password-1")
+    code, _, complaint = await command("accounts", "list", by=None)
+    assert (code, "cannot sign in" in complaint) == (1, True)
+    code, _, complaint = await command("accounts", "list", by=tmp_path / "absent.json")
+    assert (code, "absent.json" in complaint) == (1, True)
+    monkeypatch.delenv("INFORMANIA_EMAIL")
+    code, _, complaint = await command("accounts", "list", by=None)
+    assert (code, "who signs in" in complaint) == (1, True)
+
+
+def test_what_is_not_understood_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["dance"], ["trading", "halt"], ["import", "cats", "x"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+    for topic in ("accounts", "limits", "import", "orders", "trading"):
+        with pytest.raises(SystemExit) as ended:
+            main([topic, "--help"])
+        assert ended.value.code == 0
+    assert "--order-notional-max" not in capsys.readouterr().err
