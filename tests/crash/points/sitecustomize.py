@@ -20,7 +20,7 @@ from typing import Any
 # module -> (attribute path, name of the point before, name of the point after)
 POINTS: dict[str, list[tuple[str, str, str]]] = {
     "app.services.sp": [
-        ("place_order", "api:received", "api:before_commit"),
+        ("place_order", "api:received", "api:placed_not_answered"),
         ("inbox_put", "api:webhook_received", "api:webhook_before_commit"),
     ],
     "app.services.sp_orders": [("place_batch", "api:batch_received", "api:batch_before_commit")],

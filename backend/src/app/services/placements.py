@@ -77,7 +77,7 @@ class Placements:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _place_alone(self, it: Placement) -> OrderResult:
-        async with self._database.transaction() as connection:
+        async with self._database.single_statement() as connection:
             return await sp.place_order(connection, it.caller, it.request_id, it.order)
 
     async def _wait_in(self, lane: _Lane, placement: Placement) -> OrderResult:
