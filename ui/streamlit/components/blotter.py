@@ -53,6 +53,8 @@ def _orders(user: User, scope: Scope, cancel_in: frozenset[int], state: str) -> 
                 "Cancel": st.column_config.ButtonColumn(
                     "", width=110, key="cancel", on_click=_cancel, args=(user,)
                 ),
+                # Else it is squeezed to what the other columns leave.
+                "Why": st.column_config.TextColumn(width=260),
             },
             alt="Orders",
         )  # fmt: skip

@@ -31,6 +31,14 @@ CANCELABLE = frozenset({
 })  # fmt: skip
 TIMES_IN_FORCE = {"day": "day", "gtc": "GTC", "gtd": "GTD", "ioc": "IOC", "fok": "FOK"}
 REASON_TEXTS = {
+    "TIME_IN_FORCE_NOT_SUPPORTED": "The broker's route does not take this time in force.",
+    "INSTRUMENT_NOT_ALLOWED": "This account may not trade this instrument.",
+    "POSITION_EXCEEDS_MAX": "The position could grow above this account's limit.",
+    "OPEN_ORDERS_EXCEED_MAX": "The account has as many open orders as it may have.",
+    "ORDER_RATE_EXCEEDED": "The account places orders faster than its limit.",
+    "USER_ORDER_RATE_EXCEEDED": "You place orders faster than your limit.",
+    "DAILY_LOSS_EXCEEDED": "The day's loss is at its limit: orders may only shrink a position.",
+    "BUYING_POWER_EXCEEDED": "The order needs more buying power than is left.",
     "ORDER_QUANTITY_EXCEEDS_MAX": "The quantity is above this account's limit.",
     "ORDER_NOTIONAL_EXCEEDS_MAX": "The value is above this account's limit.",
     "PRICE_OUTSIDE_COLLAR": "The limit price is too far from the last price.",
