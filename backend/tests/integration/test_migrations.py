@@ -128,6 +128,29 @@ def test_a_changed_procedure_is_laid_anew_and_its_grants_with_it(
     assert row[0].startswith("laid 2026")
 
 
+def test_a_database_of_older_table_files_is_told_the_remedy(database: Database) -> None:
+    with database.settings.connect("postgres") as connection:
+        connection.execute("DROP TYPE app.order_item CASCADE")
+        connection.execute("DELETE FROM app.repeatable")
+    done = subprocess.run(
+        [sys.executable, "-m", "app.services.database_setup", "migrate"],
+        env={
+            "PATH": os.environ["PATH"],
+            "SECRETS_DIR": str(database.cluster.secrets_dir),
+            "DATABASE_PORT": str(database.port),
+            "DATABASE_NAME": database.name,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("migrate failed: db/postgres/procedures/")
+    assert "make clean, make up" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_every_repeatable_file_is_recorded(database: Database) -> None:
     with database.settings.connect("postgres") as connection:
         rows = connection.execute("SELECT path FROM app.repeatable").fetchall()

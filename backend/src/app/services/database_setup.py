@@ -31,6 +31,12 @@ LOCK_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 10
 SERVER_WAIT_S = 30
 
+# Table files are edited in place until a release is tagged (db/migrations/README.md).
+OLDER_DATABASE = (
+    "\nThe database may have been made by older table files. Nothing was changed. Keep what you"
+    " need of it with pg_dump, then make it anew: make clean, make up."
+)
+
 
 class SetupError(Exception):
     """The database cannot be prepared; the message says why and what to do."""
@@ -246,7 +252,9 @@ def _lay(connection: sqlalchemy.Connection, name: str, text: str) -> None:
     try:
         run_script(connection, text)
     except psycopg.Error as error:
-        raise SetupError(f"{name}: {error}") from error
+        # Class 42 names what is not there.
+        remedy = OLDER_DATABASE if (error.sqlstate or "").startswith("42") else ""
+        raise SetupError(f"{name}: {error}{remedy}") from error
     run_script(connection, "SET LOCAL ROLE app_owner")
 
 
@@ -317,4 +325,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # Migrations import this module by its name, and raise the errors of that one.
+    from app.services import database_setup  # noqa: PLW0406
+
+    sys.exit(database_setup.main(sys.argv[1:]))
