@@ -93,5 +93,8 @@ def freshen(cluster: Cluster) -> None:
             "UPDATE app.orders SET status = 'canceled' WHERE status NOT IN ('canceled', 'denied')"
         )
         connection.execute("TRUNCATE app.events_outbox")
+        if connection.execute("SELECT to_regclass('rival.orders')").fetchone() != (None,):
+            connection.execute("UPDATE rival.orders SET status = 'canceled' WHERE status = 'new'")
+            connection.execute("VACUUM ANALYZE rival.orders, rival.accounts")
         connection.execute("VACUUM ANALYZE app.orders, app.streams, app.events_outbox")
         connection.execute("CHECKPOINT")
