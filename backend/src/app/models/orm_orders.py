@@ -50,9 +50,9 @@ class Order(Base):
     order_id: Mapped[Key]
     client_order_id: Mapped[str] = mapped_column(unique=True)
     request_hash: Mapped[bytes]
-    account_id: Mapped[AccountRef]
-    strategy_id: Mapped[int | None] = mapped_column(ForeignKey("app.strategies.strategy_id"))
-    instrument_id: Mapped[InstrumentRef]
+    account_id: Mapped[int]
+    strategy_id: Mapped[int | None]
+    instrument_id: Mapped[Medium]
     side: Mapped[str]
     order_type: Mapped[str]
     time_in_force: Mapped[str]
