@@ -1,6 +1,6 @@
 """Measures what reading costs a desk with a past, as ratios within one run.
 
-usage: python tests/bench/reads.py [--seconds 3] [--rounds 7] [--fill-only] [ROW ...]
+usage: python tests/bench/reads.py [--seconds 2] [--rounds 5] [--fill-only] [ROW ...]
 
 Each question of the screen (services/ro_db.py) is asked in turns with row security, as app_read
 with a trader's signed token, and without, by a role that is exempt; the ratio is that of the
@@ -138,8 +138,8 @@ def without_row_security(case: Case, secured: Statement, asked: Asked) -> Statem
 def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3, help="of a question, or one placing")
-    parser.add_argument("--rounds", type=int, default=7, help="of placing")
+    parser.add_argument("--seconds", type=float, default=2, help="of a question, or one placing")
+    parser.add_argument("--rounds", type=int, default=5, help="of placing")
     parser.add_argument("--fill-only", action="store_true", help="make what is kept, no more")
     names = [*(f"{PREFIX}{name}" for name in CASES), place_10m.NAME]
     parser.add_argument("rows", nargs="*", choices=[[], *names])
