@@ -71,6 +71,8 @@ def main() -> int:
         place_10m.TEMPLATE.ensure()
     elif placing:
         report.append(place_10m.measured(options.rounds, options.seconds))
+    if options.fill_only:
+        return 0
     target = KEPT / "reads.json"
     target.write_text(json.dumps({"rows": report}, indent=2) + "\n")
     return int(any(row["ratio"] < row["goal"] or row.get("scans") for row in report))
