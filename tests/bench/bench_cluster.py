@@ -71,10 +71,12 @@ def bench_cluster() -> Iterator[Cluster]:
 
 
 @contextmanager
-def superuser(cluster: Cluster, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+def superuser(
+    cluster: Cluster, *, autocommit: bool = False, database: str = DATABASE
+) -> Iterator[psycopg.Connection]:
     """Connect behind every curtain."""
     dsn = (
-        f"host={cluster.host} port={cluster.port} dbname={DATABASE} user=postgres"
+        f"host={cluster.host} port={cluster.port} dbname={database} user=postgres"
         f" password={cluster.password('postgres')}"
     )
     with psycopg.connect(dsn, autocommit=autocommit) as connection:

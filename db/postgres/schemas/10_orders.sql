@@ -81,7 +81,8 @@ CREATE TABLE app.orders (
     CHECK ((status IN ('denied', 'rejected')) <= (reason_code IS NOT NULL))
 ) WITH (fillfactor = 80);
 
-CREATE INDEX orders_account_idx ON app.orders (account_id, created_at DESC);
+-- The newest of an account are read from its end.
+CREATE INDEX orders_account_idx ON app.orders (account_id, order_id);
 
 CREATE INDEX orders_open_idx ON app.orders (account_id, status)
 WHERE status NOT IN ('denied', 'filled', 'canceled', 'rejected', 'expired');

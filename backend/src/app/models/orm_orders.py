@@ -42,7 +42,7 @@ class Order(Base):
 
     __tablename__ = "orders"
     __table_args__ = (
-        Index("orders_account_idx", "account_id", text("created_at DESC")),
+        Index("orders_account_idx", "account_id", "order_id"),
         Index("orders_inflight_idx", "updated_at", postgresql_where=text(INFLIGHT_ORDERS)),
         Index("orders_open_idx", "account_id", "status", postgresql_where=text(OPEN_ORDERS)),
         {"schema": "app"},
