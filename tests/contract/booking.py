@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 from contract.histories import CURRENCY, SYMBOLS, History
@@ -81,7 +81,13 @@ class Books:
     api: psycopg.Connection[Any]
     worker: psycopg.Connection[Any]
     reader: psycopg.Connection[Any]
-    token: str
+    key: str
+    admin: UUID
+
+    @property
+    def token(self) -> str:
+        """A token of someone who sees every account, fresh, since none lasts for long."""
+        return sign(self.key, self.admin)
 
     def book(self, histories: Sequence[History]) -> list[Booked]:
         """Book each history in an account of its own; return what the books say then."""
@@ -121,9 +127,9 @@ class Books:
             for row in cursor.execute(POSITIONS, named).fetchall():
                 fifo = (row["fifo_quantity"], row["fifo_cost"], row["fifo_realized_pnl"])
                 booked[row["account_id"]].symbols[row["symbol"]] = Held(
-                    *(row[name] for name in ("quantity", "cost", "realized_pnl", "fees")),
-                    fifo=None if row["fifo_quantity"] is None else fifo,
-                )
+                    row["quantity"], row["cost"], row["realized_pnl"], row["fees"],
+                    None if row["fifo_quantity"] is None else fifo,
+                )  # fmt: skip
             for row in cursor.execute(LOTS, named).fetchall():
                 # Books that are wrong may have lots without a position.
                 held = booked[row["account_id"]].symbols.setdefault(row["symbol"], nothing())
@@ -212,5 +218,5 @@ def books(cluster: Cluster, name: str, changes: Mapping[str, tuple[str, str]]) -
             assert text.count(old) == 1, f"{path} does not say {old!r} once"
             text = text.replace(old, new).replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
             root.execute(text.encode())
-        yield Books(root, api, worker, reader, sign(settings.secret("db_token_key"), admin))
+        yield Books(root, api, worker, reader, settings.secret("db_token_key"), admin)
     cluster.drop_database(name)

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal, localcontext
 from typing import Any
@@ -62,7 +63,10 @@ def asked(name: str, questions: Sequence[Any]) -> Answers:
 def asked_all(histories: Sequence[History]) -> dict[str, Answers]:
     """Ask every library that keeps books."""
     questions = [[asdict(event) for event in history] for history in histories]
-    return {name: asked(name, questions) for name in ORACLES}
+    with ThreadPoolExecutor() as pool:
+        return dict(
+            zip(ORACLES, pool.map(lambda name: asked(name, questions), ORACLES), strict=True)
+        )
 
 
 def differences(

@@ -10,12 +10,12 @@ from decimal import Decimal
 from fractions import Fraction
 from random import Random
 
-from components import statistics
+from components.statistics import DAYS_MIN, figures
 from contract.comparing import Answers, asked
 from services.models import DailyPnl
 
 TOLERANCE = 1e-12
-DAYS = (statistics.DAYS_MIN, 756)
+DAYS = (DAYS_MIN, 756)
 
 
 def series(seed: int, count: int) -> list[list[DailyPnl]]:
@@ -52,7 +52,7 @@ def _return(day: DailyPnl) -> float:
 
 def apart(days: Sequence[DailyPnl], said: dict[str, float]) -> dict[str, float]:
     """How far each figure is from what quantstats says: as it is below 1, as a fraction above."""
-    ours = asdict(statistics.figures(days))
+    ours = asdict(figures(days))
     assert ours.keys() == said.keys()
     found = {}
     for name, value in ours.items():

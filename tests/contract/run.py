@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
@@ -22,7 +23,6 @@ for _folder in ("tests", "backend/tests", "ops", "tests/crash"):
 # Last, because the screen's app.py is not our package of that name.
 sys.path.append(str(ROOT / "ui/streamlit"))
 
-from components import statistics  # noqa: E402
 from contract import days  # noqa: E402
 from contract.booking import Booked, Books, books  # noqa: E402
 from contract.comparing import Answers, Tally, asked_all, differences  # noqa: E402
@@ -33,7 +33,7 @@ from services.models import DailyPnl  # noqa: E402
 FAILURES = ROOT / ".run" / "contract"
 BATCH = 100
 SHOWN_MAX = 3
-CONTROLS = 40
+CONTROLS = 25
 PROCEDURES = "db/postgres/procedures/sp_{}.sql"
 LOTS = "db/postgres/schemas/23_reporting_lots.sql"
 # What is wrong -> file, what it says, what it says then.
@@ -99,8 +99,10 @@ def main() -> int:
 
 def compare(right: Books, made: Sequence[History], seed: int) -> int:
     """Book and compare all; print what differs, as small as it gets. Return how many differ."""
-    said = asked_all(made)
-    booked = [it for batch in batches(made) for it in right.book(batch)]
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(asked_all, made)
+        booked = [it for batch in batches(made) for it in right.book(batch)]
+        said = asking.result()
     tally = Tally()
     failed = [
         (number, found)
@@ -108,6 +110,7 @@ def compare(right: Books, made: Sequence[History], seed: int) -> int:
         if (found := differences(it, answers_of(said, number), tally))
     ]
     tell(made, booked, said, tally)
+    say(f"{len(failed):,} of {len(made):,} histories differ")
     for number, found in failed[:SHOWN_MAX]:
         say(f"history {number} differs:", *found)
         save(smallest(right, made[number]), f"{seed}-{number}")
@@ -245,7 +248,7 @@ def controls_of_days(seed: int) -> Iterator[str]:
         pairs = zip(made, said.answers, strict=True)
         return sum(max(days.apart(change(a), b).values()) > days.TOLERANCE for a, b in pairs)
 
-    with patch.object(statistics, "DAYS_A_YEAR", 365):
+    with patch("components.statistics.DAYS_A_YEAR", 365):
         found = {"a year has 365 days": differ(lambda rows: rows)}
     found["the last day is missing"] = differ(lambda rows: rows[:-1])
     for name, count in found.items():
