@@ -178,10 +178,14 @@ async def make_instrument(
     tick_size: Decimal = Decimal("0.01"),
     lot_size: Decimal = Decimal(1),
     tradable: bool = True,
+    currency: str = "USD",
+    multiplier: Decimal = Decimal(1),
 ) -> int:
     """Make or change an instrument; return its id."""
-    query = "SELECT app.sp_instrument_upsert('system:test', $1, $1, 'USD', $2, $3, $4)"
-    instrument_id: int = await connection.fetchval(query, symbol, tick_size, lot_size, tradable)
+    query = "SELECT app.sp_instrument_upsert('system:test', $1, $1, $2, $3, $4, $5, $6)"
+    instrument_id: int = await connection.fetchval(
+        query, symbol, currency, tick_size, lot_size, tradable, multiplier
+    )
     return instrument_id
 
 

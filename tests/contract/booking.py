@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-from contract.histories import CURRENCY, SYMBOLS, History
+from contract.histories import CURRENCY, MULTIPLIERS, History
 from fixtures_postgres import Cluster
 from psycopg.rows import dict_row
 from read_tokens import sign
@@ -208,14 +208,14 @@ def books(cluster: Cluster, name: str, changes: Mapping[str, tuple[str, str]]) -
             "SELECT app.sp_user_upsert('system:contract', %s, 'a@test.informania.dev', 'admin',"
             " FALSE)", (admin,),
         )  # fmt: skip
-        for symbol in SYMBOLS:
+        for symbol, multiplier in MULTIPLIERS.items():
             migrate.execute(
-                "SELECT app.sp_instrument_upsert('system:contract', %s, %s, %s, 0.01, 1, TRUE)",
-                (symbol, symbol, CURRENCY),
+                "SELECT app.sp_instrument_upsert('system:contract', %s, %s, %s, 0.01, 1, TRUE, %s)",
+                (symbol, symbol, CURRENCY, multiplier),
             )
         for path, (old, new) in changes.items():
             text = (REPOSITORY_DIR / path).read_text()
-            assert text.count(old) == 1, f"{path} does not say {old!r} once"
+            assert old in text, f"{path} does not say {old!r}"
             text = text.replace(old, new).replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
             root.execute(text.encode())
         yield Books(root, api, worker, reader, settings.secret("db_token_key"), admin)

@@ -12,11 +12,12 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from contract.booking import REFUSED, Booked, Held
-from contract.histories import History
+from contract.histories import MULTIPLIERS, History
 
 from app.services.database_setup import REPOSITORY_DIR
 
-PYTHON = REPOSITORY_DIR / ".cache/contract/bin/python"
+PLACE = REPOSITORY_DIR / ".cache/contract"
+PYTHON = PLACE / "bin/python"
 TIMEOUT_S = 1800
 # nautilus_trader rounds what each close realizes to a cent, and computes it in binary.
 CENT = Decimal("0.01")
@@ -49,7 +50,7 @@ def asked(name: str, questions: Sequence[Any]) -> Answers:
     done = subprocess.run(
         [PYTHON, "-m", f"contract.oracle_{name}"],
         cwd=REPOSITORY_DIR,
-        env={"PYTHONPATH": "tests", "PATH": "/usr/bin:/bin", "MPLCONFIGDIR": "/nonexistent"},
+        env={"PYTHONPATH": "tests", "PATH": "/usr/bin:/bin", "MPLCONFIGDIR": str(PLACE)},
         input=json.dumps(questions),
         stdout=subprocess.PIPE,
         text=True,
@@ -86,7 +87,8 @@ def differences(
                 found += [f"{symbol}: all is busted, we say {held}"] if _holds(held) else []
             else:
                 average = said["nautilus"][symbol]
-                lines = [*_fifo(held, fifo, tally), *_average(held, average, tally)]
+                each = MULTIPLIERS[symbol]
+                lines = [*_fifo(held, each, fifo, tally), *_average(held, each, average, tally)]
                 lines += _ours(held, tally)
                 found += [f"{symbol}: {line}" for line in lines]
     return found
@@ -111,9 +113,11 @@ def _without_zeros(amounts: Mapping[Any, Decimal]) -> dict[Any, Decimal]:
     return {key: amount.normalize() for key, amount in amounts.items() if amount}
 
 
-def _fifo(held: Held, said: Mapping[str, Any], tally: Tally) -> Iterator[str]:
+def _fifo(held: Held, each: Decimal, said: Mapping[str, Any], tally: Tally) -> Iterator[str]:
     """Lots and what each close realized are equal to the last digit."""
-    lots = [(exec_id, Decimal(size), Decimal(price)) for exec_id, size, price in said["lots"]]
+    lots = [
+        (exec_id, Decimal(size), Decimal(worth) / each) for exec_id, size, worth in said["lots"]
+    ]
     closes = {int(exec_id): Decimal(amount) for exec_id, amount in said["closes"].items()}
     tally.lots += len(lots)
     tally.closes += len(closes)
@@ -123,14 +127,14 @@ def _fifo(held: Held, said: Mapping[str, Any], tally: Tally) -> Iterator[str]:
         yield f"realized by close: we say {ours}, beancount {theirs}"
     summary = (
         sum((size for _, size, _ in lots), Decimal(0)),
-        sum((size * price for _, size, price in lots), Decimal(0)),
+        sum((size * price * each for _, size, price in lots), Decimal(0)),
         sum(closes.values(), Decimal(0)),
     )
     if held.fifo != summary:
         yield f"fifo quantity, cost, realized: we say {held.fifo}, beancount {summary}"
 
 
-def _average(held: Held, said: Mapping[str, Any], tally: Tally) -> Iterator[str]:
+def _average(held: Held, each: Decimal, said: Mapping[str, Any], tally: Tally) -> Iterator[str]:
     """Quantities are equal; what was realized differs by its rounding alone."""
     tally.positions += 1
     if held.quantity != Decimal(said["quantity"]):
@@ -140,7 +144,7 @@ def _average(held: Held, said: Mapping[str, Any], tally: Tally) -> Iterator[str]
         tally.per_close = max(tally.per_close, abs(net - theirs) / said["closing"])
     if abs(net - theirs) > CENT * said["closing"]:
         yield f"realized: we say {net}, nautilus {theirs} in {said['closing']} closes"
-    average = held.cost / held.quantity if held.quantity else None
+    average = held.cost / (held.quantity * each) if held.quantity else None
     if (average is None) != (said["average"] is None) or not math.isclose(
         average or 0, said["average"] or 0, rel_tol=BINARY
     ):

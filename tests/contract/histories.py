@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 
-SYMBOLS = ("AAPL", "MSFT")
+# What one unit of each stands for.
+MULTIPLIERS = {"AAPL": Decimal(1), "ESZ6": Decimal(50)}
+SYMBOLS = tuple(MULTIPLIERS)
 CURRENCY = "USD"
 OTHER_CURRENCY = "EUR"
 EVENTS_MAX = 20
@@ -60,6 +62,11 @@ class Fill:
     def signed(self) -> Decimal:
         """The quantity with its direction."""
         return self.quantity if self.side == "buy" else -self.quantity
+
+    @property
+    def multiplier(self) -> Decimal:
+        """What one unit stands for."""
+        return MULTIPLIERS[self.symbol]
 
 
 def holding(history: Sequence[Event]) -> list[Fill]:

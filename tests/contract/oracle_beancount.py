@@ -49,10 +49,12 @@ def _ledger(key: str, symbol: str, fills: Sequence[Fill]) -> Iterator[str]:
     for place, (fill, closed, opened, sign) in enumerate(legs(fills)):
         day = f"{2001 + place // 336}-{place // 28 % 12 + 1:02}-{place % 28 + 1:02}"
         head = f'{day} * "{key}" "{fill.exec_id}"\n'
-        price = f"{fill.price:.{PLACES}f} {CURRENCY}"
+        # It knows no multiplier: a unit costs what it stands for.
+        worth = fill.price * fill.multiplier
+        price = f"{worth:.{PLACES}f} {CURRENCY}"
         for quantity, cost in ((closed, "{}"), (opened, f"{{{price}}}")):
             if quantity:
-                cash = -sign * quantity * fill.price
+                cash = -sign * quantity * worth
                 yield f"{head}  Assets:Held:{name}  {sign * quantity:.8f} {symbol} {cost}"
                 yield f" @ {price}\n  Assets:Cash:{name}  {cash:.{PLACES}f} {CURRENCY}\n"
                 yield f"  Income:Realized:{name}\n" if cost == "{}" else ""

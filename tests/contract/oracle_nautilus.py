@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from contract.answering import Answer, answer, fills_of, legs
-from contract.histories import Fill, by_symbol
+from contract.histories import MULTIPLIERS, Fill, by_symbol
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.model import currencies, enums, events, identifiers, instruments, objects
 from nautilus_trader.model.position import Position
@@ -58,7 +58,7 @@ def _instrument(symbol: str) -> Any:
         price_precision=8, size_precision=8,
         price_increment=objects.Price.from_str(step),
         size_increment=objects.Quantity.from_str(step),
-        ts_event=0, ts_init=0,
+        multiplier=objects.Quantity.from_str(str(MULTIPLIERS[symbol])), ts_event=0, ts_init=0,
     )  # fmt: skip
 
 

@@ -38,34 +38,33 @@ PROCEDURES = "db/postgres/procedures/sp_{}.sql"
 LOTS = "db/postgres/schemas/23_reporting_lots.sql"
 # What is wrong -> file, what it says, what it says then.
 WRONG_BOOKS = {
-    "the fold drops a fill in seven": (
-        PROCEDURES.format("book_position"),
+    "the fold drops some fills": (
+        PROCEDURES.format("book_fold"),
         "BEGIN\n",
-        "BEGIN\n    IF p_fill.execution_id % 7 = 0 THEN RETURN; END IF;\n",
+        "BEGIN\n    IF p_quantity % 5 = 0 THEN RETURN p_before; END IF;\n",
     ),
     "a partial close releases a thousandth too much": (
-        PROCEDURES.format("book_position"), "v_closed * 1e12", "v_closed * 1.001e12",
+        PROCEDURES.format("book_fold"), "v_closed * 1e12", "v_closed * 1.001e12",
     ),
     "a flip opens at the cost of all it trades": (
-        PROCEDURES.format("book_position"),
-        "v_sign * (p_fill.quantity - v_closed) * p_fill.price",
-        "v_sign * p_fill.quantity * p_fill.price",
+        PROCEDURES.format("book_fold"), "(p_quantity - v_closed) * v_value", "p_quantity * v_value",
     ),
     "a busted fill stays in the fold": (
-        PROCEDURES.format("book_refold"), "AND x.kind <> 'bust'", "AND TRUE",
+        PROCEDURES.format("executions_held"), "AND x.kind <> 'bust'", "AND TRUE",
     ),
     "a fee in another currency is paid in the instrument's": (
         PROCEDURES.format("book_cash"),
-        "(p_fill.fee_currency, -p_fill.fee)",
-        "(p_fill.currency, -p_fill.fee)",
+        "(p_fill.fee_currency, -p_fill.fee, p_fill.fee)",
+        "(p_fill.currency, -p_fill.fee, p_fill.fee)",
     ),
+    "lots forget what a unit stands for": (LOTS, " * o.multiplier)", ")"),
     "lots stand in the order of reports, not of trades": (
         LOTS, "e.first_executed_at, e.first_execution_id", "e.first_execution_id",
     ),
     "what a close realized is rounded to 8 decimals": (
         LOTS,
-        "trim_scale(o.sign * p.quantity * (c.price - o.price))",
-        "round(o.sign * p.quantity * (c.price - o.price), 8)",
+        "trim_scale(o.sign * p.quantity * (c.price - o.price) * o.multiplier)",
+        "round(o.sign * p.quantity * (c.price - o.price) * o.multiplier, 8)",
     ),
     "the last lot is closed first": (
         LOTS,
@@ -73,7 +72,6 @@ WRONG_BOOKS = {
         "ORDER BY e.first_executed_at DESC, e.first_execution_id\n            ) AS place",
     ),
 }  # fmt: skip
-
 # This one is also made small: a buy and a larger sell show it.
 SHRUNK = "a flip opens at the cost of all it trades"
 SHRUNK_MAX = 2

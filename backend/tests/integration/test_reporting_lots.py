@@ -36,7 +36,7 @@ def queue(
     lots: deque[tuple[int, Fraction, Fraction]] = deque()
     closes: dict[int, Fraction] = defaultdict(Fraction)
     for fill in fills:
-        rest, price = Fraction(fill.signed), Fraction(fill.price)
+        rest, price = Fraction(fill.signed), Fraction(fill.price * fill.multiplier)
         while rest and lots and lots[0][1] * rest < 0:
             opened_by, held, cost = lots.popleft()
             closed = held if abs(held) <= abs(rest) else -rest
@@ -53,7 +53,7 @@ def average(fills: Sequence[Fill]) -> tuple[Fraction, Fraction, Fraction]:
     """Quantity, cost and realized profit at average cost."""
     quantity = cost = realized = Fraction(0)
     for fill in fills:
-        size, price = Fraction(fill.signed), Fraction(fill.price)
+        size, price = Fraction(fill.signed), Fraction(fill.price * fill.multiplier)
         closed = Fraction(0)
         if quantity * size < 0:
             closed = -size if abs(size) < abs(quantity) else quantity
@@ -66,10 +66,15 @@ def average(fills: Sequence[Fill]) -> tuple[Fraction, Fraction, Fraction]:
     return quantity, cost, realized
 
 
+def _exact(held: Held) -> list[tuple[int, Fraction, Fraction]]:
+    return [(exec_id, Fraction(size), Fraction(price)) for exec_id, size, price in held.lots]
+
+
 def check(held: Held, fills: Sequence[Fill]) -> None:
     """Compare one instrument with the models, to the last digit."""
     lots, closes = queue(in_time(fills))
-    assert [(it, Fraction(size), Fraction(price)) for it, size, price in held.lots] == lots
+    each = Fraction(fills[0].multiplier)
+    assert [(it, size, price * each) for it, size, price in _exact(held)] == lots
     assert {it: Fraction(made) for it, made in held.closes.items()} == closes
     summary = (
         sum((size for _, size, _ in lots), Fraction(0)),

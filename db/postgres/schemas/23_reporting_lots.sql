@@ -10,7 +10,7 @@
 -- first and opened; so shorts are matched as longs, and a fill beyond zero closes and opens. An
 -- execution stands where its first report stands (executed_at, execution_id), whatever corrected
 -- it later; a busted one is not there. quantity and cost are signed as a position's are; a lot that
--- is open has no close. Exact: nothing is divided.
+-- is open has no close. Money holds the multiplier. Exact: nothing is divided.
 CREATE FUNCTION reporting.fifo_lots(p_account_ids bigint [])
 RETURNS TABLE (
     account_id bigint,
@@ -40,6 +40,7 @@ AS $$
             CASE e.side WHEN 'buy' THEN 1 ELSE -1 END AS sign,
             e.quantity,
             e.price,
+            e.multiplier,
             e.first_executed_at AS executed_at,
             row_number() OVER (
                 PARTITION BY e.account_id, e.symbol
@@ -76,8 +77,8 @@ AS $$
         c.execution_id,
         c.executed_at,
         c.price,
-        trim_scale(o.sign * p.quantity * o.price),
-        trim_scale(o.sign * p.quantity * (c.price - o.price))
+        trim_scale(o.sign * p.quantity * o.price * o.multiplier),
+        trim_scale(o.sign * p.quantity * (c.price - o.price) * o.multiplier)
     FROM pieces AS p
     -- The earlier of the two opened; without a second there is no close.
     JOIN fills AS o

@@ -143,6 +143,8 @@ def test_a_day_that_is_not_known_is_no_zero() -> None:
 
 def test_positions_without_a_price_are_said_beside_the_equity() -> None:
     assert kpis.cards([make_summary(unpriced=2)])[0].below == "2 positions without a price"
+    below = kpis.cards([make_summary(unpriced=1, unconverted=2)])[0].below
+    assert below == "1 position without a price, 2 without an exchange rate"
 
 
 def days(*profits: str) -> list[DailyPnl]:
