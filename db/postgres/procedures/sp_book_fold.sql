@@ -17,7 +17,6 @@ IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_after app.position_fold := p_before;
     v_signed numeric := CASE p_side WHEN 'buy' THEN p_quantity ELSE -p_quantity END;
     v_value numeric := p_price * p_multiplier;
     v_held numeric := abs(p_before.quantity);
@@ -32,14 +31,15 @@ BEGIN
             ELSE div(p_before.cost * v_closed * 1e12, v_held) * 1e-12
         END;
     END IF;
-    v_after.quantity := trim_scale(p_before.quantity + v_signed);
-    v_after.cost := trim_scale(
-        p_before.cost - v_released + sign(v_signed) * (p_quantity - v_closed) * v_value
-    );
-    v_after.realized_pnl := trim_scale(
-        p_before.realized_pnl - sign(v_signed) * v_closed * v_value - v_released
-    );
-    v_after.fees := trim_scale(p_before.fees + coalesce(p_fee, 0));
-    RETURN v_after;
+    RETURN ROW(
+        trim_scale(p_before.quantity + v_signed),
+        trim_scale(
+            p_before.cost - v_released + sign(v_signed) * (p_quantity - v_closed) * v_value
+        ),
+        trim_scale(
+            p_before.realized_pnl - sign(v_signed) * v_closed * v_value - v_released
+        ),
+        trim_scale(p_before.fees + coalesce(p_fee, 0))
+    )::app.position_fold;
 END
 $$;
