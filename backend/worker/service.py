@@ -29,6 +29,7 @@ from .reconcilers import (
     EquitySampler,
     Housekeeper,
     InflightQuery,
+    IntegrityWatch,
     OutboxWatch,
     StreamSample,
 )
@@ -46,6 +47,7 @@ OUTBOX_EVERY_S = 5.0
 AUDIT_EVERY_S = 60.0
 HOUSE_EVERY_S = 60.0
 EQUITY_EVERY_S = 10.0
+INTEGRITY_EVERY_S = 300.0
 
 # A vanished host must not hold its advisory locks until TCP's own patience of hours is over.
 LANE_SESSION = {
@@ -245,6 +247,7 @@ class Service:
             Loop("audit", AuditWatch(database, lanes, metrics, self._sample).step, AUDIT_EVERY_S),
             Loop("house", Housekeeper(database, lanes).step, HOUSE_EVERY_S),
             Loop("equity", EquitySampler(database, lanes).step, EQUITY_EVERY_S),
+            Loop("integrity", IntegrityWatch(database, lanes, metrics).step, INTEGRITY_EVERY_S),
         ]
 
 
