@@ -159,20 +159,6 @@ async def test_a_position_without_any_price_denies_what_opens(desk: World) -> No
     assert await verdict(desk, quantity=Decimal(1)) == (None, None)
 
 
-async def test_power_in_another_currency_is_what_is_owned_in_it(desk: World) -> None:
-    await desk.migrate.execute(
-        "SELECT app.sp_instrument_upsert('system:test', 'SAP', 'SAP', 'EUR', 0.01, 1, TRUE)"
-    )
-    await set_price(desk.migrate, "SAP", "100")
-    assert await verdict(desk, symbol="SAP", quantity=Decimal(1)) == ("BUYING_POWER_EXCEEDED", 0)
-    await desk.migrate.execute(
-        "SELECT app.sp_cash_book('system:test', $1, 'EUR', 1000, 'deposit', 'euro')", desk.account
-    )
-    denied = await verdict(desk, symbol="SAP", quantity=Decimal(21))
-    assert denied == ("BUYING_POWER_EXCEEDED", 20)
-    assert await verdict(desk, symbol="SAP", quantity=Decimal(20)) == (None, None)
-
-
 async def test_an_allow_list_lets_pass_what_it_names_and_an_empty_one_everything(
     desk: World,
 ) -> None:

@@ -12,8 +12,7 @@ AS $$
 DECLARE
     i record;
     d record;
-    -- By the number of the account and instrument, of the account and currency, of the account, and
-    -- of the user in this batch.
+    -- By the number of the account and instrument, of the account, and of the user in this batch.
     v_buys numeric[] := array_fill(0::numeric, ARRAY[cardinality(p_items)]);
     v_sells numeric[] := v_buys;
     v_bound numeric[] := v_buys;
@@ -21,17 +20,16 @@ DECLARE
     v_user_orders integer[] := v_orders;
     v_codes text[] := array_fill(NULL::text, ARRAY[cardinality(p_items)]);
     v_sizes numeric[] := array_fill(NULL::numeric, ARRAY[cardinality(p_items)]);
+    v_arrivals numeric[] := v_sizes;
 BEGIN
     FOR i IN
         WITH items AS (
             SELECT
                 x.*,
                 dense_rank() OVER (ORDER BY x.account_id, x.instrument_id)::integer AS place,
-                dense_rank() OVER (ORDER BY x.account_id, k.currency)::integer AS purse,
                 dense_rank() OVER (ORDER BY x.account_id)::integer AS desk,
                 dense_rank() OVER (ORDER BY x.user_id)::integer AS person
             FROM unnest(p_items) AS x
-            JOIN app.instruments AS k ON k.instrument_id = x.instrument_id
             WHERE x.fault IS NULL AND NOT x.replayed
         ),
         facts AS MATERIALIZED (
@@ -48,7 +46,7 @@ BEGIN
             ) AS k
         )
         SELECT
-            x.ordinal, x.side, x.quantity, x.limit_price, x.stop_price, x.place, x.purse, x.desk,
+            x.ordinal, x.side, x.quantity, x.limit_price, x.stop_price, x.place, x.desk,
             x.person, f.facts, u.orders_per_minute_max, r.rate_at
         FROM items AS x
         JOIN app.users AS u ON u.user_id = x.user_id
@@ -63,8 +61,9 @@ BEGIN
     LOOP
         d := app.sp_risk_decide(
             i.side, i.quantity, 0, i.limit_price, i.stop_price, i.facts, v_buys[i.place],
-            v_sells[i.place], v_orders[i.desk], v_bound[i.purse]
+            v_sells[i.place], v_orders[i.desk], v_bound[i.desk]
         );
+        v_arrivals[i.ordinal] := (i.facts).last_price;
         v_codes[i.ordinal] := coalesce(d.reason_code, CASE
             WHEN app.sp_rate_full(
                 i.rate_at, clock_timestamp(), i.orders_per_minute_max, v_user_orders[i.person] + 1
@@ -76,7 +75,7 @@ BEGIN
         END IF;
         v_orders[i.desk] := v_orders[i.desk] + 1;
         v_user_orders[i.person] := v_user_orders[i.person] + 1;
-        v_bound[i.purse] := v_bound[i.purse] + d.opening;
+        v_bound[i.desk] := v_bound[i.desk] + d.opening;
         IF i.side = 'buy' THEN
             v_buys[i.place] := v_buys[i.place] + i.quantity;
         ELSE
@@ -93,7 +92,8 @@ BEGIN
                     THEN coalesce(x.order_id, nextval('app.orders_order_id_seq'))
                 ELSE x.order_id
             END,
-            x.replayed, x.instrument_id, v_codes[x.ordinal], v_sizes[x.ordinal]
+            x.replayed, x.instrument_id, v_codes[x.ordinal], v_sizes[x.ordinal],
+            v_arrivals[x.ordinal]
         )::app.order_item
         FROM (SELECT y.* FROM unnest(p_items) AS y ORDER BY y.ordinal) AS x
     );

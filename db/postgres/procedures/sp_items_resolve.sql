@@ -70,7 +70,8 @@ BEGIN
                 WHEN (p.request_hash, p.user_id) <> (p.first_hash, p.first_user_id)
                     THEN 'idempotency_key_reused'
             END,
-            p.known_id, p.known_id IS NOT NULL OR p.place > 1, p.known_instrument_id, NULL, NULL
+            p.known_id, p.known_id IS NOT NULL OR p.place > 1, p.known_instrument_id, NULL, NULL,
+            NULL
         )::app.order_item
         FROM placed AS p
         ORDER BY p.ordinal

@@ -40,13 +40,13 @@ BEGIN
         INSERT INTO app.orders (
             order_id, client_order_id, request_hash, account_id, strategy_id, instrument_id, side,
             order_type, time_in_force, expires_at, quantity, limit_price, stop_price,
-            quantity_max, created_by, request_id
+            quantity_max, arrival_price, created_by, request_id
         )
         OVERRIDING SYSTEM VALUE
         SELECT
             i.order_id, i.client_order_id, i.request_hash, i.account_id, i.strategy_id,
             i.instrument_id, i.side, i.order_type, i.time_in_force, i.expires_at, i.quantity,
-            i.limit_price, i.stop_price, i.quantity_max, i.user_id, i.request_id
+            i.limit_price, i.stop_price, i.quantity_max, i.arrival_price, i.user_id, i.request_id
         FROM unnest(v_items) AS i
         WHERE i.fault IS NULL AND NOT i.replayed
         ORDER BY i.client_order_id

@@ -29,6 +29,7 @@ DECLARE
     v_known boolean;
     v_order app.orders;
     v_instrument_id integer;
+    f app.risk_facts;
     d record;
     v_reason_code text;
     v_detail jsonb;
@@ -64,26 +65,25 @@ BEGIN
         p_symbol, p_account_id, p_strategy_id, p_expires_at
     );
     FOR v_exact IN 0..1 LOOP
+        f := app.sp_risk_facts(
+            p_account_id, v_instrument_id, p_strategy_id, p_order_type, p_time_in_force, NULL,
+            v_exact = 1
+        );
         d := app.sp_risk_decide(
-            p_side, p_quantity, 0, p_limit_price, p_stop_price,
-            app.sp_risk_facts(
-                p_account_id, v_instrument_id, p_strategy_id, p_order_type, p_time_in_force, NULL,
-                v_exact = 1
-            ),
-            0, 0, 0, 0
+            p_side, p_quantity, 0, p_limit_price, p_stop_price, f, 0, 0, 0, 0
         );
         EXIT WHEN d.reason_code IS NULL;
     END LOOP;
     INSERT INTO app.orders (
         client_order_id, request_hash, account_id, strategy_id, instrument_id, side, order_type,
-        time_in_force, expires_at, quantity, limit_price, stop_price, quantity_max, created_by,
-        request_id
+        time_in_force, expires_at, quantity, limit_price, stop_price, quantity_max,
+        arrival_price, created_by, request_id
     )
     VALUES (
         p_client_order_id, v_hash, p_account_id, p_strategy_id, v_instrument_id, p_side,
         p_order_type, p_time_in_force, p_expires_at, trim_scale(p_quantity),
-        trim_scale(p_limit_price), trim_scale(p_stop_price), d.quantity_max, p_user_id,
-        p_request_id
+        trim_scale(p_limit_price), trim_scale(p_stop_price), d.quantity_max,
+        f.last_price, p_user_id, p_request_id
     )
     ON CONFLICT (client_order_id) DO NOTHING
     RETURNING * INTO v_order;

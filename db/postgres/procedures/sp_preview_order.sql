@@ -96,7 +96,7 @@ BEGIN
     CROSS JOIN app.instruments AS i
     LEFT JOIN market.last_prices AS p ON p.instrument_id = i.instrument_id
     CROSS JOIN LATERAL (
-        SELECT v_quantity * coalesce(p_limit_price, p.price) AS notional
+        SELECT v_quantity * coalesce(p_limit_price, p.price) * i.multiplier AS notional
     ) AS n
     CROSS JOIN LATERAL (SELECT app.sp_estimated_fee(v_quantity, n.notional) AS fee) AS e
     CROSS JOIN LATERAL (

@@ -44,7 +44,7 @@ DECLARE
     v_power numeric := f.buying_power - p_bound;
     v_opens boolean := v_rest > v_close;
 BEGIN
-    opening := greatest(v_rest - v_close, 0) * v_price;
+    opening := greatest(v_rest - v_close, 0) * v_price * f.point_value;
     rate_at := greatest(f.rate_at, f.at)
         + interval '1 us' * (60000000::bigint / f.orders_per_minute_max * (p_orders + 1));
     reason_code := CASE
@@ -59,13 +59,15 @@ BEGIN
         WHEN p_quantity > f.order_quantity_max THEN 'ORDER_QUANTITY_EXCEEDS_MAX'
         WHEN f.last_price IS NULL THEN 'NO_MARKET_PRICE'
         WHEN f.stale THEN 'STALE_MARKET_PRICE'
-        WHEN p_quantity * v_price > f.order_notional_max THEN 'ORDER_NOTIONAL_EXCEEDS_MAX'
+        WHEN p_quantity * v_price * f.point_value > f.order_notional_max
+            THEN 'ORDER_NOTIONAL_EXCEEDS_MAX'
         WHEN abs(p_limit_price - f.last_price) > f.price_collar * f.last_price
             OR abs(p_stop_price - f.last_price) > f.price_collar * f.last_price
             THEN 'PRICE_OUTSIDE_COLLAR'
         WHEN v_opens AND 'reducing' = ANY(f.states) THEN 'TRADING_REDUCING'
         WHEN v_opens AND v_rest > v_room THEN 'POSITION_EXCEEDS_MAX'
         WHEN v_opens AND f.unpriced THEN 'NO_MARKET_PRICE'
+        WHEN v_opens AND f.unconverted THEN 'NO_FX_RATE'
         WHEN v_opens AND f.daily_loss >= f.daily_loss_max THEN 'DAILY_LOSS_EXCEEDED'
         WHEN v_opens AND (opening <= v_power) IS NOT TRUE THEN 'BUYING_POWER_EXCEEDED'
         WHEN f.open_orders + p_orders >= f.open_orders_max THEN 'OPEN_ORDERS_EXCEED_MAX'
@@ -80,12 +82,15 @@ BEGIN
         -- div cuts exactly; a plain quotient is rounded and may come out one lot too large.
         quantity_max := trim_scale(f.lot_size * greatest(least(
             div(f.order_quantity_max, f.lot_size),
-            div(f.order_notional_max, f.lot_size * v_price),
+            div(f.order_notional_max, f.lot_size * v_price * f.point_value),
             div(p_filled + greatest(v_room, v_close), f.lot_size),
             CASE
-                WHEN 'reducing' = ANY(f.states) OR f.unpriced OR f.daily_loss >= f.daily_loss_max
-                    OR v_power <= 0 THEN div(p_filled + v_close, f.lot_size)
-                ELSE div((p_filled + v_close) * v_price + v_power, f.lot_size * v_price)
+                WHEN 'reducing' = ANY(f.states) OR f.unpriced OR f.unconverted
+                    OR f.daily_loss >= f.daily_loss_max OR v_power <= 0 THEN div(p_filled + v_close, f.lot_size)
+                ELSE div(
+                    (p_filled + v_close) * v_price * f.point_value + v_power,
+                    f.lot_size * v_price * f.point_value
+                )
             END
         ), 0));
     END IF;

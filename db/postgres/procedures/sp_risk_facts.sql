@@ -1,12 +1,12 @@
 -- sp_risk_facts(account, instrument, strategy, type, time in force, order left out, exact)
 --               -> app.risk_facts
--- What the risk rules look at; all orders that agree in these are judged by the same facts.
--- Currencies are never mixed: equity and daily loss are in the account's, buying power is what the
--- account owns in the instrument's. An old price still values a position; none at all is told.
--- Unless asked to be exact, every open order is taken to open in full, in any currency, and one at
--- the market to have no price: what passes by that passes, what does not is looked at again.
+-- What the risk rules look at; all orders that agree in these are judged by the same facts. Money
+-- is in the account's currency, by the latest rate; what has no rate is told, never left out in
+-- silence. An old price still values a position; none at all is told.
+-- Unless asked to be exact, every open order is taken to open in full, and one at the market or in
+-- another currency to have no price: what passes by that passes, what does not is looked at again.
 -- Writes nothing; a caller that acts on the facts holds the stream lock.
--- Internal: sp_risk_check, the procedures of placing. Test: test_sp_risk.py
+-- Internal: sp_risk_check, the procedures of placing. Test: test_sp_risk.py, test_sp_risk_money.py
 
 CREATE OR REPLACE FUNCTION app.sp_risk_facts(
     p_account_id bigint, p_instrument_id integer, p_strategy_id bigint, p_order_type text,
@@ -17,90 +17,46 @@ LANGUAGE plpgsql
 STABLE
 AS $$
 DECLARE
-    v_facts app.risk_facts;
-    v_quantity numeric := 0;
-    v_own numeric := 0;
-    v_value numeric := 0;
-    v_gross numeric := 0;
-    v_unpriced boolean := FALSE;
+    r record;
+    h record;
     o record;
 BEGIN
-    -- In three looks, since few accounts need all of them and each join has its price.
-    IF EXISTS (
-        SELECT FROM app.positions AS x WHERE x.account_id = p_account_id AND x.quantity <> 0
-    ) THEN
-        SELECT
-            coalesce(sum(x.quantity) FILTER (WHERE x.instrument_id = p_instrument_id), 0),
-            coalesce(sum(x.quantity * m.price) FILTER (WHERE k.currency = a.currency), 0),
-            coalesce(sum(x.quantity * m.price) FILTER (WHERE k.currency = i.currency), 0),
-            coalesce(sum(abs(x.quantity) * m.price) FILTER (WHERE k.currency = i.currency), 0),
-            bool_or(m.price IS NULL)
-        INTO v_quantity, v_own, v_value, v_gross, v_unpriced
-        FROM app.positions AS x
-        JOIN app.accounts AS a ON a.account_id = x.account_id
-        JOIN app.instruments AS i ON i.instrument_id = p_instrument_id
-        JOIN app.instruments AS k ON k.instrument_id = x.instrument_id
-        LEFT JOIN market.last_prices AS m ON m.instrument_id = x.instrument_id
-        WHERE x.account_id = p_account_id AND x.quantity <> 0;
-    END IF;
-    IF p_exact THEN
-        o := app.sp_risk_orders(p_account_id, p_instrument_id, p_order_id);
-    ELSE
-        SELECT
-            count(*) AS orders,
-            sum(y.leaves) FILTER (WHERE y.buys) AS buys,
-            sum(y.leaves) FILTER (WHERE NOT y.buys) AS sells,
-            sum(y.leaves) FILTER (WHERE y.buys) AS ahead_buys,
-            sum(y.leaves) FILTER (WHERE NOT y.buys) AS ahead_sells,
-            sum(y.leaves * y.price) AS opening,
-            bool_or(y.price IS NULL) AS unpriced
-        INTO o
-        FROM (
-            SELECT
-                greatest(x.quantity, x.pending_quantity) - x.cum_quantity AS leaves,
-                coalesce(
-                    greatest(x.limit_price, x.pending_limit_price),
-                    greatest(x.stop_price, x.pending_stop_price)
-                ) AS price,
-                CASE WHEN x.instrument_id = p_instrument_id THEN x.side = 'buy' END AS buys
-            FROM app.orders AS x
-            WHERE x.account_id = p_account_id
-                AND x.status NOT IN ('denied', 'filled', 'canceled', 'rejected', 'expired')
-        ) AS y;
-    END IF;
     SELECT
-        clock_timestamp(), ARRAY(
+        a.currency, ARRAY(
             SELECT t.state FROM app.trading_states AS t
             WHERE t.scope = 'global'
                 OR (t.scope = 'account' AND t.scope_id = p_account_id)
                 OR (t.scope = 'strategy' AND t.scope_id = p_strategy_id)
-        ),
+        ) AS states,
         CASE WHEN v.route IS NULL THEN CASE
             WHEN EXISTS (
                 SELECT FROM app.route_capabilities AS w
                 WHERE (w.route, w.order_type) = (a.route, p_order_type)
             ) THEN 'TIME_IN_FORCE_NOT_SUPPORTED'
             ELSE 'ORDER_TYPE_NOT_SUPPORTED'
-        END END,
-        i.tradable,
-        coalesce((
-            SELECT bool_or(v.instrument_id = i.instrument_id) FROM app.account_instruments AS v
-            WHERE v.account_id = a.account_id
-        ), TRUE),
+        END END AS not_supported,
+        i.tradable, coalesce((
+            SELECT bool_or(x.instrument_id = i.instrument_id) FROM app.account_instruments AS x
+            WHERE x.account_id = a.account_id
+        ), TRUE) AS allowed,
         i.tick_size, i.lot_size, l.order_quantity_max, l.order_notional_max, l.price_collar,
         p.price, clock_timestamp() - p.received_at
-        > CASE p.source WHEN 'quantconnect' THEN interval '120 s' ELSE interval '30 s' END,
-        v_quantity, l.position_quantity_max, coalesce(o.buys, 0), coalesce(o.sells, 0),
-        coalesce(o.ahead_buys, 0), coalesce(o.ahead_sells, 0),
-        CASE WHEN p_order_id IS NULL THEN o.orders END, l.open_orders_max,
-        CASE WHEN p_order_id IS NULL THEN s.rate_at END, l.orders_per_minute_max,
-        v_unpriced OR coalesce(o.unpriced, FALSE), coalesce(c.amount, 0) + v_own,
-        coalesce(d.equity, 0) - coalesce(c.amount, 0) - v_own, l.daily_loss_max,
-        (coalesce(CASE WHEN i.currency = a.currency THEN c.amount ELSE (
-            SELECT b.amount FROM app.cash_balances AS b
-            WHERE b.account_id = a.account_id AND b.currency = i.currency
-        ) END, 0) + v_value) * l.leverage_max - v_gross - coalesce(o.opening, 0), l.leverage_max
-    INTO v_facts
+        > CASE p.source WHEN 'quantconnect' THEN interval '120 s' ELSE interval '30 s' END
+            AS stale,
+        i.multiplier * app.sp_fx_today(i.currency, a.currency) AS point_value,
+        l.position_quantity_max, l.open_orders_max, s.rate_at, l.orders_per_minute_max,
+        l.daily_loss_max, l.leverage_max, coalesce(d.equity, 0) AS day_equity, (
+            SELECT CASE WHEN count(*) = count(c.amount) THEN coalesce(sum(c.amount), 0) END
+            FROM (
+                SELECT b.amount * app.sp_fx_today(b.currency, a.currency) AS amount
+                FROM app.cash_balances AS b
+                WHERE b.account_id = a.account_id AND b.amount <> 0
+            ) AS c
+        ) AS cash, EXISTS (
+            SELECT FROM app.positions AS x
+            WHERE x.account_id = a.account_id AND x.quantity <> 0
+        ) AS holds
+    INTO r
     FROM app.accounts AS a
     JOIN app.streams AS s ON s.stream_id = a.account_id
     JOIN app.instruments AS i ON i.instrument_id = p_instrument_id
@@ -109,8 +65,69 @@ BEGIN
     LEFT JOIN app.risk_limits AS l ON l.account_id = a.account_id
     LEFT JOIN market.last_prices AS p ON p.instrument_id = i.instrument_id
     LEFT JOIN app.day_equity AS d ON d.account_id = a.account_id
-    LEFT JOIN app.cash_balances AS c ON c.account_id = a.account_id AND c.currency = a.currency
     WHERE a.account_id = p_account_id;
-    RETURN v_facts;
+
+    IF r.holds THEN
+        SELECT
+            coalesce(sum(x.quantity) FILTER (WHERE x.instrument_id = p_instrument_id), 0) AS quantity,
+            coalesce(sum(w.value), 0) AS value,
+            coalesce(sum(abs(w.value)), 0) AS gross,
+            bool_or(m.price IS NULL) AS unpriced,
+            bool_or(m.price IS NOT NULL AND w.value IS NULL) AS unconverted
+        INTO h
+        FROM app.positions AS x
+        JOIN app.instruments AS k ON k.instrument_id = x.instrument_id
+        LEFT JOIN market.last_prices AS m ON m.instrument_id = x.instrument_id
+        CROSS JOIN LATERAL (
+            SELECT x.quantity * m.price * k.multiplier * app.sp_fx_today(k.currency, r.currency)
+                AS value
+        ) AS w
+        WHERE x.account_id = p_account_id AND x.quantity <> 0;
+    ELSE
+        SELECT
+            0::numeric AS quantity, 0::numeric AS value, 0::numeric AS gross, FALSE AS unpriced,
+            FALSE AS unconverted
+        INTO h;
+    END IF;
+    IF p_exact THEN
+        o := app.sp_risk_orders(p_account_id, p_instrument_id, p_order_id);
+    ELSE
+        SELECT
+            count(*) AS orders,
+            coalesce(sum(y.leaves) FILTER (WHERE y.buys), 0) AS buys,
+            coalesce(sum(y.leaves) FILTER (WHERE NOT y.buys), 0) AS sells,
+            coalesce(sum(y.leaves) FILTER (WHERE y.buys), 0) AS ahead_buys,
+            coalesce(sum(y.leaves) FILTER (WHERE NOT y.buys), 0) AS ahead_sells,
+            coalesce(sum(y.leaves * y.price * y.multiplier), 0) AS opening,
+            coalesce(bool_or(y.price IS NULL OR y.foreign_currency), FALSE) AS unpriced,
+            FALSE AS unconverted
+        INTO o
+        FROM (
+            SELECT
+                greatest(x.quantity, x.pending_quantity) - x.cum_quantity AS leaves,
+                coalesce(
+                    greatest(x.limit_price, x.pending_limit_price),
+                    greatest(x.stop_price, x.pending_stop_price)
+                ) AS price,
+                k.multiplier,
+                k.currency <> r.currency AS foreign_currency,
+                CASE WHEN x.instrument_id = p_instrument_id THEN x.side = 'buy' END AS buys
+            FROM app.orders AS x
+            JOIN app.instruments AS k ON k.instrument_id = x.instrument_id
+            WHERE x.account_id = p_account_id
+                AND x.status NOT IN ('denied', 'filled', 'canceled', 'rejected', 'expired')
+        ) AS y;
+    END IF;
+    RETURN ROW(
+        clock_timestamp(), r.states, r.not_supported, r.tradable, r.allowed, r.tick_size,
+        r.lot_size, r.order_quantity_max, r.order_notional_max, r.price_collar, r.price, r.stale,
+        r.point_value, h.quantity, r.position_quantity_max, o.buys, o.sells, o.ahead_buys,
+        o.ahead_sells, CASE WHEN p_order_id IS NULL THEN o.orders END, r.open_orders_max,
+        CASE WHEN p_order_id IS NULL THEN r.rate_at END, r.orders_per_minute_max,
+        h.unpriced OR o.unpriced,
+        r.point_value IS NULL OR r.cash IS NULL OR h.unconverted OR o.unconverted,
+        r.cash + h.value, r.day_equity - r.cash - h.value, r.daily_loss_max,
+        (r.cash + h.value) * r.leverage_max - h.gross - o.opening, r.leverage_max
+    )::app.risk_facts;
 END
 $$;

@@ -15,7 +15,8 @@ CREATE OR REPLACE FUNCTION app.sp_risk_orders(
     OUT ahead_buys numeric,
     OUT ahead_sells numeric,
     OUT opening numeric,
-    OUT unpriced boolean
+    OUT unpriced boolean,
+    OUT unconverted boolean
 )
 LANGUAGE sql
 STABLE
@@ -27,12 +28,15 @@ AS $$
         coalesce(sum(v.leaves) FILTER (WHERE v.buys AND v.ahead), 0) AS ahead_buys,
         coalesce(sum(v.leaves) FILTER (WHERE NOT v.buys AND v.ahead), 0) AS ahead_sells,
         coalesce(sum(
-            least(v.leaves, greatest(v.upto - greatest(v.closable, 0), 0)) * v.price
-        ) FILTER (WHERE v.currency = v.wanted), 0) AS opening,
-        coalesce(bool_or(v.price IS NULL), FALSE) AS unpriced
+            least(v.leaves, greatest(v.upto - greatest(v.closable, 0), 0)) * v.price * v.point_value
+        ), 0) AS opening,
+        coalesce(bool_or(v.price IS NULL), FALSE) AS unpriced,
+        coalesce(bool_or(v.point_value IS NULL), FALSE) AS unconverted
     FROM (
         SELECT
-            x.order_id, k.currency, i.currency AS wanted, y.leaves, coalesce(
+            x.order_id, y.leaves, k.multiplier * app.sp_fx_today(k.currency, a.currency)
+                AS point_value,
+            coalesce(
                 greatest(x.limit_price, x.pending_limit_price),
                 greatest(x.stop_price, x.pending_stop_price), m.price
             ) AS price,
@@ -44,7 +48,7 @@ AS $$
         CROSS JOIN LATERAL (
             SELECT greatest(x.quantity, x.pending_quantity) - x.cum_quantity AS leaves
         ) AS y
-        JOIN app.instruments AS i ON i.instrument_id = p_instrument_id
+        JOIN app.accounts AS a ON a.account_id = x.account_id
         JOIN app.instruments AS k ON k.instrument_id = x.instrument_id
         LEFT JOIN market.last_prices AS m ON m.instrument_id = x.instrument_id
         LEFT JOIN app.positions AS q

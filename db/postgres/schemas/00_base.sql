@@ -139,6 +139,7 @@ INSERT INTO app.denial_codes (code, meaning) VALUES
 ('ORDER_QUANTITY_EXCEEDS_MAX', 'The quantity is above the limit of a single order.'),
 ('ORDER_NOTIONAL_EXCEEDS_MAX', 'The value is above the limit of a single order.'),
 ('NO_MARKET_PRICE', 'The instrument, or another one in the books, has no last price.'),
+('NO_FX_RATE', 'A currency in the books has no recent rate into that of the account.'),
 ('STALE_MARKET_PRICE', 'The last price is too old to check against.'),
 ('PRICE_OUTSIDE_COLLAR', 'A price lies too far from the last price.'),
 ('POSITION_EXCEEDS_MAX', 'The position could grow above its limit if all open orders filled.'),
@@ -166,6 +167,7 @@ CREATE TABLE app.risk_limits (
     -- NaN is above every number, so the upper bounds keep it out as well.
     order_quantity_max numeric NOT NULL
     CHECK (order_quantity_max > 0 AND order_quantity_max < 1e12),
+    -- In the account's currency.
     order_notional_max numeric NOT NULL
     CHECK (order_notional_max > 0 AND order_notional_max < 1e12),
     -- Furthest a price may lie beyond the last price, as a fraction of it.
@@ -176,7 +178,7 @@ CREATE TABLE app.risk_limits (
     open_orders_max integer NOT NULL DEFAULT 200 CHECK (open_orders_max > 0),
     -- As many at once, and as many a minute in the long run.
     orders_per_minute_max integer NOT NULL DEFAULT 600 CHECK (orders_per_minute_max > 0),
-    -- In the account's currency, against app.day_equity.
+    -- Against app.day_equity, in the account's currency.
     daily_loss_max numeric NOT NULL DEFAULT 10000
     CHECK (daily_loss_max > 0 AND daily_loss_max < 1e12),
     -- Buying power is equity times this, less what is bound already.
@@ -279,6 +281,9 @@ CREATE TYPE app.risk_facts AS (
     price_collar numeric,
     last_price numeric,
     stale boolean,
+    -- What a price of one is worth for a quantity of one, in the account's currency; null without a
+    -- rate.
+    point_value numeric,
     position_quantity numeric,
     position_quantity_max numeric,
     -- What other open orders of the instrument have left, and what of it was placed earlier and so
@@ -294,10 +299,13 @@ CREATE TYPE app.risk_facts AS (
     orders_per_minute_max integer,
     -- A position or an open order of the account has no price, so its worth is not known.
     unpriced boolean,
+    -- Or no rate into the account's currency.
+    unconverted boolean,
+    -- From here on in the account's currency.
     equity numeric,
     daily_loss numeric,
     daily_loss_max numeric,
-    -- What is left of it, in the currency of the instrument.
+    -- What is left of it.
     buying_power numeric,
     leverage_max numeric
 );

@@ -49,6 +49,8 @@ CREATE TABLE app.orders (
     reason_code text,
     -- The largest size that would have passed; set when size or notional was denied.
     quantity_max numeric,
+    -- The last price when it was recorded, which its fills are measured against.
+    arrival_price numeric,
     -- Both follow from executions alone.
     cum_quantity numeric NOT NULL DEFAULT 0 CHECK (cum_quantity >= 0),
     average_price numeric,
@@ -135,7 +137,8 @@ CREATE TYPE app.order_item AS (
     replayed boolean,
     instrument_id integer,
     reason_code text,
-    quantity_max numeric
+    quantity_max numeric,
+    arrival_price numeric
 );
 
 CREATE TABLE app.order_transitions (

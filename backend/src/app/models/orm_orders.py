@@ -63,6 +63,7 @@ class Order(Base):
     status: Mapped[str]
     reason_code: Mapped[str | None]
     quantity_max: Mapped[Decimal | None]
+    arrival_price: Mapped[Decimal | None]
     cum_quantity: Mapped[Decimal]
     average_price: Mapped[Decimal | None]
     late_fill: Mapped[bool]
