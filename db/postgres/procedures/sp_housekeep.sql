@@ -2,8 +2,8 @@
 --     -> partitions dropped
 -- Makes the partitions of the coming days and drops what is older than asked: sampled quotes and
 -- done events by whole days of UTC, so that partitions and hypertables keep the same rows, and
--- revoked sessions that no token can name any more; thins out old samples of equity. Equity and bars
--- stay for ever when nothing is said, else at least as long: they go by whole partitions.
+-- revoked sessions that no token can name any more; thins out old samples of equity. Equity and
+-- bars stay for ever when nothing is said, else at least as long: they go by whole partitions.
 -- Meant for a daily timer.
 -- IN422 keep_invalid below one day. Callers: app_worker, app_migrate.
 

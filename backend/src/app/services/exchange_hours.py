@@ -1,4 +1,7 @@
-"""When the New York Stock Exchange trades: its sessions, half days and closed days."""
+"""When the New York Stock Exchange trades: its sessions, half days and closed days.
+
+The usual library of exchange calendars stands on pandas, which this backend does not load.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
