@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from app.audits import repo as audits
 from app.core.logging import get_logger
+from app.core.settings import Settings
 from app.outbox import repo as outbox
 from app.services.broker import Broker, Outcome, OutcomeKind
 from app.services.db import Database
@@ -28,10 +29,11 @@ INTEGRITY_ACTOR = "system:integrity"
 BREAKS_LOGGED_MAX = 20
 HOUSEKEEP_FIRST_S = 60.0
 HOUSEKEEP_EVERY_S = 86_400.0
-QUOTES_KEEP = timedelta(days=30)
 EVENTS_KEEP = timedelta(days=90)
 # Longer than any refresh token lives, or a revoked session would come back to life.
 SESSIONS_KEEP = timedelta(days=400)
+# Bars of minutes may come late; what is older is rolled up by hand.
+ROLLUP_SPAN = timedelta(days=7)
 
 
 class BridgeWatch:
@@ -283,9 +285,10 @@ class IntegrityWatch:
 class Housekeeper:
     """Makes the coming partitions and drops the old ones once a day, once for all workers."""
 
-    def __init__(self, database: Database, lanes: Lanes) -> None:
+    def __init__(self, database: Database, lanes: Lanes, keep: outbox.Keep) -> None:
         self._database = database
         self._lanes = lanes
+        self._keep = keep
         self._due_at = lanes.lease.now() + HOUSEKEEP_FIRST_S
 
     async def step(self) -> bool:
@@ -294,11 +297,36 @@ class Housekeeper:
         if now < self._due_at or not leads(self._lanes):
             return False
         async with self._database.transaction() as connection:
-            dropped = await outbox.housekeep(
-                connection, quotes=QUOTES_KEEP, events=EVENTS_KEEP, sessions=SESSIONS_KEEP
-            )
+            dropped = await outbox.housekeep(connection, self._keep)
         self._due_at = now + HOUSEKEEP_EVERY_S
         log.info("house_kept", partitions_dropped=dropped)
+        return False
+
+
+def keep_of(settings: Settings) -> outbox.Keep:
+    """Return how long this installation keeps what grows."""
+    equity, bars = (
+        timedelta(days=days) if days else None
+        for days in (settings.equity_keep_days, settings.bars_keep_days)
+    )
+    quotes = timedelta(days=settings.quotes_keep_days)
+    return outbox.Keep(quotes, EVENTS_KEEP, SESSIONS_KEEP, equity, bars)
+
+
+class RollUp:
+    """Makes bars of hours and days from those of minutes, once for all workers."""
+
+    def __init__(self, database: Database, lanes: Lanes) -> None:
+        self._database = database
+        self._lanes = lanes
+
+    async def step(self) -> bool:
+        """Roll up the last days again, which changes only what is new or was corrected."""
+        if leads(self._lanes):
+            async with self._database.transaction() as connection:
+                written = await outbox.roll_up(connection, ROLLUP_SPAN)
+            if written:
+                log.info("bars_rolled_up", bars=written)
         return False
 
 

@@ -31,7 +31,9 @@ from .reconcilers import (
     InflightQuery,
     IntegrityWatch,
     OutboxWatch,
+    RollUp,
     StreamSample,
+    keep_of,
 )
 from .waiting import Backoff, Bell, Loop, repeat, until
 
@@ -48,6 +50,7 @@ AUDIT_EVERY_S = 60.0
 HOUSE_EVERY_S = 60.0
 EQUITY_EVERY_S = 10.0
 INTEGRITY_EVERY_S = 300.0
+ROLLUP_EVERY_S = 600.0
 
 # A vanished host must not hold its advisory locks until TCP's own patience of hours is over.
 LANE_SESSION = {
@@ -245,7 +248,8 @@ class Service:
             Loop("inflight", inflight.step, INFLIGHT_EVERY_S),
             Loop("outbox", OutboxWatch(database, lanes, metrics).step, OUTBOX_EVERY_S),
             Loop("audit", AuditWatch(database, lanes, metrics, self._sample).step, AUDIT_EVERY_S),
-            Loop("house", Housekeeper(database, lanes).step, HOUSE_EVERY_S),
+            Loop("house", Housekeeper(database, lanes, keep_of(settings)).step, HOUSE_EVERY_S),
+            Loop("rollup", RollUp(database, lanes).step, ROLLUP_EVERY_S),
             Loop("equity", EquitySampler(database, lanes).step, EQUITY_EVERY_S),
             Loop("integrity", IntegrityWatch(database, lanes, metrics).step, INTEGRITY_EVERY_S),
         ]

@@ -23,6 +23,7 @@ for _folder in ("tests", "backend/tests", "ops", "tests/crash"):
     sys.path.insert(0, str(ROOT / _folder))
 
 import uvloop  # noqa: E402
+from bench.bars_row import arrow_against_copy, json_against_arrow  # noqa: E402
 from bench.bench_cluster import bench_cluster, freshen, superuser  # noqa: E402
 from bench.http_row import http_against_procedure  # noqa: E402
 from bench.ours import CONNECTIONS, opened  # noqa: E402
@@ -141,6 +142,14 @@ ROWS = (
     Row(
         "http_vs_procedure_c8", 0.5, "two cores: Caddy, the API and this client share them",
         http_against_procedure,
+    ),
+    Row(
+        "bars_arrow_vs_copy", 0.25, "the CPU of one backend: it judges each row before it writes",
+        arrow_against_copy,
+    ),
+    Row(
+        "bars_json_vs_arrow", 0.2, "our strict JSON parser, in Python",
+        json_against_arrow,
     ),
 )  # fmt: skip
 

@@ -167,14 +167,21 @@ async def test_prices_are_recorded_by_an_administrator_or_the_worker(
 ) -> None:
     await make_instrument(world.migrate, "AAPL")
     quotes = [{"symbol": name, "price": "21", "at": now_text()} for name in ("AAPL", "NONE")]
-    body = {"source": "replay", "quotes": quotes}
+    body, path = {"quotes": quotes}, "/api/data/quotes?source=replay"
     trader, admin = await make_person("trader"), await make_person("admin")
-    refused = await trader.client.post("/api/data/quotes", json=body)
+    refused = await trader.client.post(path, json=body)
     assert (refused.status_code, code(refused)) == (403, "role_not_allowed")
     bearer = {"Authorization": f"Bearer {world.secret('worker_token')}"}
-    for client, headers in ((admin.client, {}), (world.client(), bearer)):
-        answer = await client.post("/api/data/quotes", json=body, headers=headers)
-        assert (answer.status_code, answer.json()) == (200, {"recorded": 1})
+    for client, headers, new in ((admin.client, {}, 1), (world.client(), bearer, 0)):
+        answer = await client.post(path, json=body, headers=headers)
+        assert answer.json() == {
+            "received": 2,
+            "inserted": new,
+            "unchanged": 1 - new,
+            "replaced": 0,
+            "unknown_symbols": ["NONE"],
+            "marks": new,
+        }
     [row] = await world.rows("SELECT price FROM market.last_prices")
     assert row["price"] == 21
 

@@ -99,6 +99,17 @@ async def test_quotes_that_are_none_are_refused(
     assert await code_of(write, query, source, quotes) == ("IN422", code)
 
 
+async def test_each_source_of_prices_says_how_long_it_may_be_silent(database: Database) -> None:
+    superuser = await database.connect("postgres")
+    rows = await superuser.fetch(
+        "SELECT source, app.sp_quote_stale_after(source) AS stale_after"
+        " FROM unnest(ARRAY['replay', 'ib', 'quantconnect', 'rumour', NULL]) AS source"
+    )
+    assert [row["stale_after"] and row["stale_after"].seconds for row in rows] == [
+        *(30, 30, 120, None, None),
+    ]
+
+
 # --- series ---------------------------------------------------------------------------------------
 
 
@@ -145,8 +156,24 @@ async def test_housekeeping_drops_what_is_old_and_keeps_what_is_not(
     partition = await superuser.fetchval("SELECT max(tableoid::regclass::text) FROM market.quotes")
     assert partition is not None
     await migrate.execute(housekeep)
-    refusal = await code_of(migrate, "SELECT app.sp_housekeep('1 hour', '5 days', '5 days')")
-    assert refusal == ("IN422", "keep_invalid")
+    for keeps in ("'1 hour', '5 days', '5 days'", "'5 days', '5 days', '5 days', NULL, '1 hour'"):
+        refusal = await code_of(migrate, f"SELECT app.sp_housekeep({keeps})")
+        assert refusal == ("IN422", "keep_invalid")
+
+
+async def test_equity_and_bars_stay_unless_a_policy_drops_them(
+    migrate: asyncpg.Connection, database: Database
+) -> None:
+    await make_instrument(migrate, "AAPL")
+    old = {**bar(0), "bar_at": "1995-01-02T00:00:00Z"}
+    await migrate.fetchval("SELECT app.sp_bars_put('replay', $1)", json.dumps([old, bar(0)]))
+    superuser = await database.connect("postgres")
+    count = "SELECT count(*) FROM market.bars"
+    await migrate.execute("SELECT app.sp_housekeep('5 days', '5 days', '5 days')")
+    assert await superuser.fetchval(count) == 2
+    keep = "SELECT app.sp_housekeep('5 days', '5 days', '5 days', '400 days', '7000 days')"
+    await migrate.execute(keep)
+    assert await superuser.fetchval(count) == 1
 
 
 async def test_partitions_that_are_over_are_dropped_whole(

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.models.dto import Quotes, TradingState, moment_text, number_text
+from app.models.dto import TradingState, moment_text, number_text
 from app.models.dto_orders import PlaceOrder
+from app.models.series import Quotes
 
 ORDER: dict[str, Any] = {
     "account_id": "1",
@@ -174,5 +175,5 @@ def test_a_switch_names_its_scope_and_its_reason(scope: dict[str, Any]) -> None:
 
 def test_a_quote_keeps_its_price_as_text() -> None:
     quote = {"symbol": "AAPL", "price": "20.50", "at": "2026-11-23T10:00:00Z"}
-    batch = Quotes.model_validate({"source": "replay", "quotes": [quote]})
+    batch = Quotes.model_validate({"quotes": [quote]})
     assert batch.quotes[0].price == "20.5"

@@ -1,12 +1,15 @@
--- sp_housekeep(quotes kept, events kept, sessions kept) -> partitions dropped
+-- sp_housekeep(quotes kept, events kept, sessions kept, equity kept, bars kept)
+--     -> partitions dropped
 -- Makes the partitions of the coming days and drops what is older than asked: sampled quotes and
 -- done events by whole days of UTC, so that partitions and hypertables keep the same rows, and
--- revoked sessions that no token can name any more; thins out old samples of equity.
+-- revoked sessions that no token can name any more; thins out old samples of equity. Equity and
+-- bars stay for ever when nothing is said, else at least as long: they go by whole partitions.
 -- Meant for a daily timer.
 -- IN422 keep_invalid below one day. Callers: app_worker, app_migrate.
 
 CREATE OR REPLACE FUNCTION app.sp_housekeep(
-    p_quotes_keep interval, p_events_keep interval, p_sessions_keep interval
+    p_quotes_keep interval, p_events_keep interval, p_sessions_keep interval,
+    p_equity_keep interval DEFAULT NULL, p_bars_keep interval DEFAULT NULL
 ) RETURNS integer
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -19,7 +22,7 @@ DECLARE
     v_midnight timestamptz := '2000-01-01 00:00+00';
     v_dropped integer := 0;
 BEGIN
-    IF least(p_quotes_keep, p_events_keep, p_sessions_keep) < v_day
+    IF least(p_quotes_keep, p_events_keep, p_sessions_keep, p_equity_keep, p_bars_keep) < v_day
         OR num_nulls(p_quotes_keep, p_events_keep, p_sessions_keep) > 0
     THEN
         RAISE EXCEPTION 'keep at least one day' USING ERRCODE = 'IN422', DETAIL = 'keep_invalid';
@@ -36,6 +39,16 @@ BEGIN
     ) + market.drop_before(
         'app.events_done', 'done_at', date_bin(v_day, v_now - p_events_keep, v_midnight)
     );
+    IF p_equity_keep IS NOT NULL THEN
+        v_dropped := v_dropped + market.drop_before(
+            'market.equity', 'equity_at', date_bin(v_day, v_now - p_equity_keep, v_midnight)
+        );
+    END IF;
+    IF p_bars_keep IS NOT NULL THEN
+        v_dropped := v_dropped + market.drop_before(
+            'market.bars', 'bar_at', date_bin(v_day, v_now - p_bars_keep, v_midnight)
+        );
+    END IF;
     -- Of equity older than a week, the last sample of each five minutes stays. Daily, so a few days
     -- back are enough.
     DELETE FROM market.equity AS e

@@ -41,7 +41,7 @@ BEGIN
         ), TRUE) AS allowed,
         i.tick_size, i.lot_size, l.order_quantity_max, l.order_notional_max, l.price_collar,
         p.price, clock_timestamp() - p.received_at
-        > CASE p.source WHEN 'quantconnect' THEN interval '120 s' ELSE interval '30 s' END
+        > app.sp_quote_stale_after(p.source)
             AS stale,
         i.multiplier * app.sp_fx_today(i.currency, a.currency) AS point_value,
         l.position_quantity_max, l.open_orders_max, s.rate_at, l.orders_per_minute_max,

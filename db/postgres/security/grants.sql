@@ -27,6 +27,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_user_upsert,
     app.sp_inbox_put,
     app.sp_record_quotes,
+    app.sp_quotes_load,
+    app.sp_bars_load,
+    app.sp_bars_report,
     app.sp_last_prices,
     app.sp_schema_revision,
     app.sp_admin_account,
@@ -56,6 +59,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_equity_sample,
     app.sp_integrity_check,
     app.sp_housekeep,
+    app.sp_rollup,
     app.sp_schema_revision
 TO app_worker;
 
@@ -79,7 +83,8 @@ GRANT EXECUTE ON FUNCTION
     app.sp_record_quotes,
     app.sp_audit_verify,
     app.sp_integrity_check,
-    app.sp_housekeep
+    app.sp_housekeep,
+    app.sp_rollup
 TO app_migrate;
 
 -- The reader: the views by name, and below them exactly the columns which they read. Without USAGE

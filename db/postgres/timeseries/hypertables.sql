@@ -1,5 +1,5 @@
 -- Bars, quotes and equity: hypertables where TimescaleDB is, range partitions elsewhere, and the
--- same three functions above both. Run once, as app_owner, by revision 20260109_timeseries.
+-- same functions above both. Run once, as app_owner, by revision 20260109_timeseries.
 --
 -- Only what TimescaleDB's Apache edition has. Of the rest, compression and continuous aggregates
 -- are refused by it for tables with row security, which all of ours have, whatever the license.
@@ -17,6 +17,18 @@ LANGUAGE sql
 STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT c.relkind = 'p' FROM pg_catalog.pg_class AS c WHERE c.oid = p_table $$;
+
+-- bar_width(resolution) -> how long a bar is; null for what is no resolution.
+CREATE FUNCTION market.bar_width(p_resolution text) RETURNS interval
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT CASE p_resolution
+        WHEN '1m' THEN interval '1 min'
+        WHEN '1h' THEN interval '1 hour'
+        WHEN '1d' THEN interval '1 day'
+    END
+$$;
 
 -- create_series(table, columns, time column, width) makes one series with a BRIN index on time.
 CREATE FUNCTION market.create_series(

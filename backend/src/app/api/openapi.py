@@ -10,10 +10,13 @@ from app.core.errors import AppError, BodyTooLarge, RequestTimeout
 from app.core.problems import MEDIA_TYPE
 from app.models.bridge import BridgeBatch
 from app.models.dto import Problem
+from app.models.series import Bars, Quotes
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 PROBLEM_REF = {"$ref": REF_TEMPLATE.format(model="Problem")}
 BATCH_REF = {"$ref": REF_TEMPLATE.format(model="BridgeBatch")}
+BARS_REF = {"$ref": REF_TEMPLATE.format(model="Bars")}
+QUOTES_REF = {"$ref": REF_TEMPLATE.format(model="Quotes")}
 SECURITY_SCHEMES = {"session": {"type": "apiKey", "in": "cookie", "name": "sAccessToken"}}
 Responses = dict[int | str, dict[str, Any]]
 
@@ -75,7 +78,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _own_schemas() -> dict[str, Any]:
     """Describe what no endpoint takes or returns by its signature."""
     _, document = models_json_schema(
-        [(Problem, "validation"), (BridgeBatch, "validation")], ref_template=REF_TEMPLATE
+        [(model, "validation") for model in (Problem, BridgeBatch, Bars, Quotes)],
+        ref_template=REF_TEMPLATE,
     )
     definitions: dict[str, Any] = document["$defs"]
     return definitions

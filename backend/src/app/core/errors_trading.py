@@ -1,4 +1,4 @@
-"""What is refused of changes to orders and of master data; the other errors are in `errors`."""
+"""What is refused of orders' changes, of master data and series; more errors are in `errors`."""
 
 from app.core.errors import Conflict, NotFound, Unprocessable
 
@@ -64,3 +64,17 @@ class ImportRefused(Unprocessable):
 
     code = "import_refused"
     remedy = "Correct the lines named in errors and send all lines again."
+
+
+class RowsRefused(Unprocessable):
+    """A row cannot be recorded, so none was."""
+
+    code = "rows_refused"
+    remedy = "Correct the row named in errors, counted from 0, and send all rows again."
+
+
+class SpanInvalid(Unprocessable):
+    """The span is empty or too long."""
+
+    code = "span_invalid"
+    remedy = "End it on or after its first day; at most 100 days of 1m, 4,000 of 1h, 40,000 of 1d."

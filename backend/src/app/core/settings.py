@@ -93,6 +93,10 @@ class Settings(BaseSettings):
     poll_interval_ms: int = Field(default=250, ge=10)
     query_after_s: float = Field(default=3.0, gt=0)
     order_ttl_s: float = Field(default=120.0, gt=0)
+    # How long series are kept; 0: for ever.
+    quotes_keep_days: int = Field(default=30, ge=1, le=36_500)
+    equity_keep_days: int = Field(default=0, ge=0, le=36_500)
+    bars_keep_days: int = Field(default=0, ge=0, le=36_500)
     worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: int = Field(default=9101, ge=0, le=65535)
 

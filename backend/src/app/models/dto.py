@@ -45,7 +45,7 @@ USER_ID = re.compile(USER_ID_PATTERN)
 TIME = re.compile(TIME_PATTERN, re.ASCII)
 
 
-def _number(value: object) -> Decimal:
+def checked_number(value: object, *, positive: bool) -> str:
     """Take a number as a string only: a JSON number has been through a float somewhere."""
     if not isinstance(value, str):
         raise PydanticCustomError("number_string", "Send the number as a JSON string")
@@ -53,10 +53,13 @@ def _number(value: object) -> Decimal:
         raise PydanticCustomError(
             "number_pattern", "Below 10^12, at most 8 decimals, no sign or exponent"
         )
-    number = Decimal(value)
-    if number <= 0:
+    if positive and not value.strip("0."):
         raise PydanticCustomError("number_positive", "Must be greater than zero")
-    return number
+    return value
+
+
+def _number(value: object) -> Decimal:
+    return Decimal(checked_number(value, positive=True))
 
 
 def _identifier(value: object) -> int:
@@ -189,19 +192,6 @@ class Quote(Inbound):
     ]
     at: MomentText
     reset: bool | None = None
-
-
-class Quotes(Inbound):
-    """Prices of one source."""
-
-    source: Literal["replay", "quantconnect", "ib"]
-    quotes: Annotated[list[Quote], Field(min_length=1, max_length=500)]
-
-
-class QuotesRecorded(Outbound):
-    """How many prices named an instrument we know."""
-
-    recorded: int
 
 
 class SessionKey(Inbound):

@@ -203,14 +203,36 @@ async def bridges(connection: asyncpg.Connection) -> list[Bridge]:
     return [Bridge(**row) for row in rows]
 
 
-async def housekeep(
-    connection: asyncpg.Connection, *, quotes: timedelta, events: timedelta, sessions: timedelta
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long what grows is kept; None: for ever."""
+
+    quotes: timedelta
+    events: timedelta
+    sessions: timedelta
+    equity: timedelta | None = None
+    bars: timedelta | None = None
+
+
+async def housekeep(connection: asyncpg.Connection, keep: Keep) -> int:
     """Make the coming partitions and drop what is older than asked; says how many were dropped."""
     dropped = await connection.fetchval(
-        "SELECT app.sp_housekeep($1, $2, $3)", quotes, events, sessions
+        "SELECT app.sp_housekeep($1, $2, $3, $4, $5)",
+        keep.quotes,
+        keep.events,
+        keep.sessions,
+        keep.equity,
+        keep.bars,
     )
     return int(dropped)
+
+
+async def roll_up(connection: asyncpg.Connection, span: timedelta) -> int:
+    """Make bars of hours and days from minutes, so far back; says how many were written."""
+    written = await connection.fetchval(
+        "SELECT app.sp_rollup(clock_timestamp() - $1::interval, clock_timestamp())", span
+    )
+    return int(written)
 
 
 async def sample_equity(connection: asyncpg.Connection) -> int:
