@@ -1,7 +1,5 @@
 """What the desk risks: exposure, limits in use, and what needs a look; live."""
 
-from datetime import UTC, datetime, timedelta
-
 import streamlit as st
 from components import charts, palette, panel, tables_risk
 from components.header import Scope
@@ -9,7 +7,6 @@ from services import ro_db
 from services.models import User
 
 CHART = {"displayModeBar": False}
-ALERTS_OF = timedelta(days=1)
 
 
 @st.fragment(run_every=5)
@@ -49,9 +46,7 @@ def risk(user: User, scope: Scope, colors: palette.Palette) -> None:
 def alerts(user: User, scope: Scope) -> None:
     """What went wrong in the last day; one line when nothing did."""
     st.subheader("Alerts", anchor=False)
-    # To the minute, so that who asks within one asks the same.
-    since = (datetime.now(UTC) - ALERTS_OF).replace(second=0, microsecond=0)
-    reading = panel.read("alerts", ro_db.alerts, user, scope.ids, since)
+    reading = panel.read("alerts", ro_db.alerts, user, scope.ids)
     if reading is None:
         return
     if not reading.rows:

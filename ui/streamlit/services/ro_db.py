@@ -101,13 +101,14 @@ def limit_usage(user: User, account_ids: AccountIds) -> list[LimitUsage]:
     return _kept(2, user, LimitUsage, query, list(account_ids))
 
 
-def alerts(user: User, account_ids: AccountIds, since: datetime) -> list[Alert]:
-    """Return what needs a look since then, newest first."""
+def alerts(user: User, account_ids: AccountIds, hours: int = 24) -> list[Alert]:
+    """Return what needs a look of the last hours, newest first."""
     query = (
-        "FROM reporting.alerts WHERE account_id = ANY (%s) AND alert_at >= %s"
+        "FROM reporting.alerts WHERE account_id = ANY (%s)"
+        " AND alert_at >= now() - %s * interval '1 hour'"
         " ORDER BY alert_at DESC, order_id, kind LIMIT %s"
     )
-    return _kept(2, user, Alert, query, list(account_ids), since, ALERTS_MAX)
+    return _kept(2, user, Alert, query, list(account_ids), hours, ALERTS_MAX)
 
 
 def positions(user: User, account_ids: AccountIds) -> list[Position]:

@@ -171,7 +171,7 @@ class Desk:
             "capabilities": lambda ids: self.capabilities,
             "exposure": lambda ids: self.results.exposure,
             "limit_usage": lambda ids: self.results.limits,
-            "alerts": lambda ids, since: self.results.alerts,
+            "alerts": lambda ids: self.results.alerts,
             "pnl_monthly": lambda ids, from_day, to_day: self.results.months,
             "attribution": lambda ids: self.results.attribution,
             "execution_costs": lambda ids, since, until: self.results.costs,
