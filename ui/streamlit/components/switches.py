@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 from components import change_flow, formats
 from components.change_flow import Scoped
-from components.header import Scope
 from components.outcomes import Notice
 from services.models import Account, User
 
@@ -41,14 +40,14 @@ def fault(action: str, scope_id: int, reason: str, phrase: str) -> str | None:
     return None
 
 
-def show(user: User, scope: Scope, switchable: Sequence[Account]) -> None:
+def show(user: User, switchable: Sequence[Account]) -> None:
     """A popover with one switch; nothing is drawn for who may throw none."""
     if not switchable:
         return
     names = {account.account_id: account.name for account in switchable}
     if user.role == "admin":
         names |= {EVERYONE: "Everyone"}
-    with st.popover("Emergency", icon=":material/front_hand:", key="emergency"):
+    with st.popover("Emergency", icon=":material/front_hand:", key="emergency", width="stretch"):
         action = st.selectbox(
             "Switch", actions_of(user.role), format_func=ACTIONS.__getitem__, key="switch.action"
         )

@@ -19,11 +19,12 @@ if tradable:
     with left:
         ticket.show(user, scope, tradable)
 else:
-    right = st.container()
+    left = right = st.container()
     if user.role != "viewer":
-        st.info("You may read these accounts but not trade them.")
+        left.info("You may read these accounts but not trade them.")
 
+with left:
+    switches.show(user, cancelable)
 with right:
-    switches.show(user, scope, cancelable)
     blotter.show(user, scope, cancel_in, replace_in)
     order_details.show(user, scope, cancel_in)
