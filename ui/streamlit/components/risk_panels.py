@@ -56,5 +56,5 @@ def alerts(user: User, scope: Scope) -> None:
         st.dataframe(
             tables_risk.alerts(reading.rows, scope.names),
             hide_index=True, placeholder="—", key="alerts_table", alt="Alerts",
-            column_config={"What": st.column_config.TextColumn(width=420)},
+            column_config={"What": st.column_config.TextColumn(width=640)},
         )  # fmt: skip

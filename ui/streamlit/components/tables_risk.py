@@ -50,7 +50,6 @@ def alerts(rows: Sequence[Alert], names: Names) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Since (UTC)": [formats.stamp(row.alert_at) for row in rows],
-            "": ["⛔" if row.severity == "error" else "⚠" for row in rows],
             "What": [_alert(row) for row in rows],
             "Symbol": [row.symbol for row in rows],
             "Order": [None if row.order_id is None else str(row.order_id) for row in rows],
@@ -119,6 +118,7 @@ def _of(row: LimitUsage) -> str:
 
 
 def _alert(row: Alert) -> str:
-    what = f"{row.side} {formats.quantity(row.quantity)}: {ALERTS.get(row.kind, row.kind)}"
+    sign = "⛔" if row.severity == "error" else "⚠"
+    what = f"{sign} {row.side} {formats.quantity(row.quantity)}: {ALERTS.get(row.kind, row.kind)}"
     why = formats.reason(row.reason_code)
     return f"{what}. {why}" if why else what

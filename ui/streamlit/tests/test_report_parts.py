@@ -203,11 +203,10 @@ def test_an_alert_says_what_happened_and_why() -> None:
     rows = [make_alert(), make_alert(kind="lost", severity="error", reason_code=None)]
     frame = tables_risk.alerts(rows, NAMES)
     assert frame["What"][0] == (
-        "buy 12,000: denied by our rules. The quantity is above this account's limit. "
+        "⚠ buy 12,000: denied by our rules. The quantity is above this account's limit. "
         "(ORDER_QUANTITY_EXCEEDS_MAX)"
     )
-    assert frame["What"][1] == "buy 12,000: lost, an operator is needed"
-    assert frame[""][0] != frame[""][1]
+    assert frame["What"][1] == "⛔ buy 12,000: lost, an operator is needed"
 
 
 def test_every_kind_of_alert_and_limit_has_words() -> None:
