@@ -121,11 +121,18 @@ class Person:
 
     async def review(self, quantity: int) -> Locator:
         """Fill the ticket for a market order and have it checked; answers the dialog."""
-        await self.page.get_by_label("Quantity").fill(str(quantity))
+        await self.page.get_by_label("Quantity", exact=True).fill(str(quantity))
         await self.page.get_by_role("button", name="Review order").click()
         dialog = self.page.get_by_role("dialog", name="Confirm order")
         await dialog.get_by_role("button", name="Send order").wait_for()
         return dialog
+
+    async def choose(self, label: str, option: str) -> None:
+        """Choose from a list, and wait until the page has followed."""
+        box = self.page.get_by_role("combobox", name=label, exact=False).first
+        await box.click()
+        await self.page.get_by_role("option", name=option, exact=True).click()
+        await self.page.locator('[data-test-script-state="notRunning"]').first.wait_for()
 
     def ticket_id(self) -> str:
         """The client order id of the ticket on the screen."""

@@ -4,14 +4,13 @@ import os
 import re
 import signal
 import uuid
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-from browser_client import AXE, CHROMIUM, PHONE, Person, chromium
+from browser_client import AXE, CHROMIUM, PHONE, Person
 from platform_client import Platform, Trader, eventually
 from playwright.async_api import Browser, expect
 
@@ -33,21 +32,6 @@ OUTAGE = (
     "WebSocket connection to ",
     "/static/js/: Cannot send rerun backMessage when disconnected from server.",
 )
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-async def database(platform: Platform) -> AsyncIterator[asyncpg.Connection]:
-    connection = await platform.database()
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def placed(database: asyncpg.Connection, client_order_id: str) -> list[dict[str, Any]]:

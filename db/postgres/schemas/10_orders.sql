@@ -95,6 +95,12 @@ WHERE status IN (
     'submitting', 'submit_unknown', 'submitted', 'pending_cancel', 'pending_replace'
 ) OR (order_type = 'market' AND status IN ('accepted', 'partially_filled'));
 
+-- The few that somebody should look at, and the instruments that strategies trade.
+CREATE INDEX orders_alert_idx ON app.orders (account_id, updated_at DESC)
+WHERE status IN ('denied', 'rejected', 'lost') OR late_fill OR overfill OR corrected;
+CREATE INDEX orders_strategy_idx ON app.orders (account_id, instrument_id)
+WHERE strategy_id IS NOT NULL;
+
 -- What the procedures answer about an order.
 CREATE TYPE app.order_result AS (
     order_id bigint,

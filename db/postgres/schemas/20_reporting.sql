@@ -35,7 +35,7 @@ BEGIN
         EXECUTE 'DROP VIEW ' || v_views || ' CASCADE';
     END IF;
     IF v_functions IS NOT NULL THEN
-        EXECUTE 'DROP FUNCTION ' || v_functions;
+        EXECUTE 'DROP ROUTINE ' || v_functions;
     END IF;
 END
 $$;

@@ -104,7 +104,15 @@ GRANT SELECT ON
     reporting.account_summary,
     reporting.equity_history,
     reporting.bars,
-    reporting.quotes
+    reporting.quotes,
+    reporting.route_capabilities,
+    reporting.strategies,
+    reporting.books,
+    reporting.exposure,
+    reporting.limit_usage,
+    reporting.alerts,
+    reporting.pnl_attribution,
+    reporting.execution_quality
 TO app_read;
 GRANT EXECUTE ON FUNCTION
     reporting.equity_curve,
@@ -113,7 +121,15 @@ GRANT EXECUTE ON FUNCTION
     reporting.order_timeline,
     reporting.health,
     reporting.fifo_lots,
-    reporting.fifo_realized
+    reporting.fifo_realized,
+    reporting.fold_execution,
+    reporting.folded,
+    reporting.product,
+    reporting.daily_returns,
+    reporting.pnl_monthly,
+    reporting.execution_costs,
+    reporting.outbox_health,
+    reporting.audit_extract
 TO app_read;
 
 -- Called by the policies and views, in the reader's name.
@@ -130,8 +146,18 @@ GRANT SELECT (account_id, user_id, can_trade)
 ON app.account_members TO app_read;
 GRANT SELECT (scope, scope_id, state, reason)
 ON app.trading_states TO app_read;
-GRANT SELECT (account_id, order_quantity_max, order_notional_max, price_collar)
-ON app.risk_limits TO app_read;
+GRANT SELECT (
+    account_id, order_quantity_max, order_notional_max, price_collar, position_quantity_max,
+    open_orders_max, orders_per_minute_max, daily_loss_max, leverage_max
+) ON app.risk_limits TO app_read;
+GRANT SELECT (account_id, equity)
+ON app.day_equity TO app_read;
+GRANT SELECT (stream_id, rate_at)
+ON app.streams TO app_read;
+GRANT SELECT (strategy_id, account_id, name)
+ON app.strategies TO app_read;
+GRANT SELECT (route, order_type, time_in_force)
+ON app.route_capabilities TO app_read;
 GRANT SELECT (instrument_id, symbol, name, currency, tick_size, lot_size, multiplier, tradable)
 ON app.instruments TO app_read;
 GRANT SELECT (instrument_id, price, source, source_at, received_at)

@@ -48,7 +48,7 @@ DECLARE
 BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'app.accounts', 'app.orders', 'app.executions', 'app.positions', 'app.cash_balances',
-        'app.cash_movements', 'app.risk_limits', 'market.equity'
+        'app.cash_movements', 'app.risk_limits', 'app.strategies', 'app.day_equity', 'market.equity'
     ] LOOP
         EXECUTE format('DROP POLICY IF EXISTS token_accounts ON %s', v_table);
         EXECUTE format(
@@ -66,7 +66,8 @@ DECLARE
     v_table text;
 BEGIN
     FOREACH v_table IN ARRAY ARRAY[
-        'app.instruments', 'market.last_prices', 'market.bars', 'market.quotes', 'market.fx_rates'
+        'app.instruments', 'app.route_capabilities', 'market.last_prices', 'market.bars',
+        'market.quotes', 'market.fx_rates'
     ] LOOP
         EXECUTE format('DROP POLICY IF EXISTS token_anyone ON %s', v_table);
         EXECUTE format(
@@ -77,6 +78,11 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- The account's rate stands in its stream; of the chain's head a reader has no right to a column.
+DROP POLICY IF EXISTS token_streams ON app.streams;
+CREATE POLICY token_streams ON app.streams FOR SELECT TO app_read
+USING (stream_id = ANY ((SELECT security.token_accounts())::bigint[]));
 
 DROP POLICY IF EXISTS token_member ON app.account_members;
 CREATE POLICY token_member ON app.account_members FOR SELECT TO app_read

@@ -1,7 +1,7 @@
 """Orders and executions, live; a button a row to cancel and one to look closer."""
 
 import streamlit as st
-from components import formats, order_flow, panel, tables
+from components import change_flow, formats, order_flow, panel, tables
 from components.header import Scope
 from services import ro_db
 from services.models import User
@@ -12,8 +12,11 @@ ROWS_MAX = 200
 
 
 @st.fragment(run_every=2)
-def show(user: User, scope: Scope, cancel_in: frozenset[int]) -> None:
+def show(user: User, scope: Scope, cancel_in: frozenset[int], replace_in: frozenset[int]) -> None:
     """The chosen view, its buttons and its age."""
+    if change_flow.waits_for_dialog():
+        # It belongs to the page: drawn by this fragment it would be drawn anew every two seconds.
+        st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", key="blotter_head"):
         view = st.radio(
             "View", VIEWS, key="view", horizontal=True,
@@ -28,11 +31,17 @@ def show(user: User, scope: Scope, cancel_in: frozenset[int]) -> None:
     if view == "Executions":
         _executions(user, scope)
     else:
-        _orders(user, scope, cancel_in, state)
+        _orders(user, scope, cancel_in, replace_in, state)
     _toast()
 
 
-def _orders(user: User, scope: Scope, cancel_in: frozenset[int], state: str) -> None:
+def _orders(
+    user: User,
+    scope: Scope,
+    cancel_in: frozenset[int],
+    replace_in: frozenset[int],
+    state: str,
+) -> None:
     reading = panel.read(
         "orders", ro_db.orders, user, scope.ids, status_filter=state, limit=ROWS_MAX
     )
@@ -41,9 +50,10 @@ def _orders(user: User, scope: Scope, cancel_in: frozenset[int], state: str) -> 
     if not reading.rows:
         st.info(_empty(state, bool(cancel_in)))
         return
+    buttons = ((), ()) if reading.failed else (cancel_in, replace_in)
     with panel.frame("orders", reading):
         st.dataframe(
-            tables.orders(reading.rows, scope.names, cancel_in if not reading.failed else ()),
+            tables.orders(reading.rows, scope.names, *buttons),
             hide_index=True, placeholder="—", key=f"orders_table_{state}",
             column_config={
                 "Order": st.column_config.ButtonColumn(
@@ -52,6 +62,9 @@ def _orders(user: User, scope: Scope, cancel_in: frozenset[int], state: str) -> 
                 ),
                 "Cancel": st.column_config.ButtonColumn(
                     "", width=110, key="cancel", on_click=_cancel, args=(user,)
+                ),
+                "Replace": st.column_config.ButtonColumn(
+                    "", width=115, key="replaced", on_click=_replace
                 ),
                 # Else it is squeezed to what the other columns leave.
                 "Why": st.column_config.TextColumn(width=260),
@@ -100,11 +113,17 @@ def _cancel(user: User) -> None:
     """The label names the order: rows may have moved since the trader aimed."""
     order_id = tables.order_id_of(st.session_state.cancel.label)
     if order_id is not None:
-        st.session_state["blotter.said"] = order_flow.cancel(user, order_id)
+        change_flow.say(order_flow.cancel(user, order_id))
+
+
+def _replace() -> None:
+    order_id = tables.order_id_of(st.session_state.replaced.label)
+    if order_id is not None:
+        change_flow.begin(order_id)
 
 
 def _toast() -> None:
-    said = st.session_state.pop("blotter.said", None)
+    said = change_flow.said()
     if said:
         icons = {"error": ":material/error:", "warning": ":material/help:"}
         st.toast(

@@ -6,6 +6,7 @@ Moments go to plotly as naive UTC numpy datetimes: an aware index costs it a hun
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 import numpy as np
@@ -13,11 +14,14 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from components import formats
 from components.palette import Palette
-from services.models import DailyPnl, EquityPoint, Execution
+from services.models import DailyPnl, EquityPoint, Execution, Exposure
+from services.models_reports import MonthlyPnl
 
 POINTS_MAX = 1500
 MARKERS_MAX = 200
 FEW_DAYS = 12
+BARS_MAX = 12
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 HOUR_MS = 3_600_000
 SIDES = (("buy", "triangle-up", "Buy"), ("sell", "triangle-down", "Sell"))
 
@@ -96,6 +100,80 @@ def drawdown(days: Sequence[DailyPnl], falls: Sequence[float], palette: Palette)
     if not any(falls):
         figure.update_yaxes(range=[-1, 0.05])
     return _few_days(figure, days)
+
+
+def monthly(months: Sequence[MonthlyPnl], palette: Palette) -> go.Figure:
+    """Returns as a heat map, a row a year; the number stands in each cell."""
+    years = sorted({month.month.year for month in months})
+    cells = {(it.month.year, it.month.month): it.monthly_return for it in months}
+    grid = [[cells.get((year, number)) for number in range(1, 13)] for year in years]
+    furthest = max((abs(it) for row in grid for it in row if it is not None), default=0) or 0.01
+    figure = _figure(palette, height=64 + 38 * len(years))
+    figure.add_trace(
+        go.Heatmap(
+            x=list(MONTHS),
+            y=[str(year) for year in years],
+            z=[[None if it is None else 100 * it for it in row] for row in grid],
+            text=[
+                ["" if it is None else formats.percent(it, signed=True) for it in row]
+                for row in grid
+            ],
+            texttemplate="%{text}",
+            hovertemplate="%{y} %{x}: %{text}<extra></extra>",
+            hoverongaps=False,
+            colorscale=[[0, palette.loss_cell], [0.5, palette.flat_cell], [1, palette.gain_cell]],
+            zmid=0,
+            zmin=-100 * furthest,
+            zmax=100 * furthest,
+            xgap=2,
+            ygap=2,
+            showscale=False,
+        )
+    )
+    figure.update_layout(hovermode="closest")
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    figure.update_xaxes(side="top", categoryorder="array", categoryarray=list(MONTHS))
+    return figure
+
+
+def exposure(rows: Sequence[Exposure], palette: Palette) -> go.Figure:
+    """Net exposure as bars, the largest first: symbols, then strategies where there are any."""
+    bars = _bars([row for row in rows if row.dimension == "symbol"])
+    strategies = [row for row in rows if row.dimension == "strategy"]
+    if any(row.name for row in strategies):
+        bars += [(f"Strategy {name}", net, gross) for name, net, gross in _bars(strategies)]
+    figure = _figure(palette, height=72 + 26 * len(bars))
+    figure.add_trace(
+        go.Bar(
+            y=[name for name, _, _ in bars],
+            x=[float(net) for _, net, _ in bars],
+            orientation="h",
+            marker={"color": [palette.gain if net >= 0 else palette.loss for _, net, _ in bars]},
+            customdata=[
+                f"net {formats.signed_money(net)}, gross {formats.money(gross)}"
+                for _, net, gross in bars
+            ],
+            hovertemplate="%{y}: %{customdata}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    figure.update_layout(hovermode="closest", bargap=0.3, barcornerradius=2)
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    figure.update_xaxes(tickformat=",.0f", showgrid=True, zeroline=True)
+    return figure
+
+
+def _bars(rows: Sequence[Exposure]) -> list[tuple[str, Decimal, Decimal]]:
+    """Net and gross of the accounts together, by name and currency."""
+    found: dict[str, tuple[Decimal, Decimal]] = {}
+    several = len({row.currency for row in rows}) > 1
+    for row in rows:
+        name = row.name or "none"
+        key = f"{name}, {row.currency}" if several else name
+        net, gross = found.get(key, (Decimal(0), Decimal(0)))
+        found[key] = (net + row.net, gross + row.gross)
+    largest = sorted(found.items(), key=lambda item: -item[1][1])[:BARS_MAX]
+    return [(name, net, gross) for name, (net, gross) in largest]
 
 
 def _figure(palette: Palette, *, height: int) -> go.Figure:

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
+from services.models import Order, Ticket
+
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EM DASH}"
 CENT = Decimal("0.01")
@@ -26,6 +28,7 @@ STATUS_TEXTS = {
     "expired": "expired",
     "lost": "lost, operator needed",
 }
+REPLACEABLE = frozenset({"new", "accepted", "partially_filled"})
 CANCELABLE = frozenset({
     "new", "submitting", "submit_unknown", "submitted", "accepted", "partially_filled",
 })  # fmt: skip
@@ -107,6 +110,21 @@ def percent(value: Decimal | float | None, *, signed: bool = False) -> str:
     return _minus(f"{number:+,.2f} %" if signed and number else f"{number:,.2f} %")
 
 
+def bps(value: Decimal | float | None) -> str:
+    """Hundredths of a percent with one decimal; a plus says that it was paid."""
+    if value is None:
+        return NONE
+    number = round(float(value), 1) + 0.0
+    return _minus(f"{number:+,.1f}" if number else "0.0")
+
+
+def duration(seconds: float | None) -> str:
+    """How long something took: milliseconds while that is readable."""
+    if seconds is None:
+        return NONE
+    return f"{seconds * 1000:,.0f} ms" if seconds < 10 else age(seconds)
+
+
 def arrow(value: Decimal | float | None) -> str:
     """Which way, for eyes that do not tell the colors apart."""
     if not value:
@@ -127,6 +145,11 @@ def clock_ms(moment: datetime) -> str:
 def stamp(moment: datetime) -> str:
     """Day and time in UTC, without the zone: the column or the panel names it."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def minute(moment: datetime) -> str:
+    """Day and minute in UTC, without the zone."""
+    return stamp(moment)[:-3]
 
 
 def stamp_ms(moment: datetime) -> str:
@@ -162,13 +185,14 @@ def reason(code: str | None) -> str:
     return f"{sentence} ({code})" if sentence else code
 
 
-def terms(
-    order_type: str, limit_price: Decimal | None, time_in_force: str, tick_size: Decimal = CENT
-) -> str:
-    """`market, day`, or `limit 190.10, GTC`."""
-    kind = order_type.replace("_", " ")
-    at = "" if limit_price is None else f" {price(limit_price, tick_size)}"
-    return f"{kind}{at}, {TIMES_IN_FORCE.get(time_in_force, time_in_force)}"
+def terms(order: Order | Ticket, tick_size: Decimal = CENT) -> str:
+    """`market, day`, or `stop 189.00 limit 190.10, GTD until 2026-11-30 20:00`."""
+    stop, limit = order.stop_price, order.limit_price
+    kind = [] if stop is None else [f"stop {price(stop, tick_size)}"]
+    kind += [] if limit is None else [f"limit {price(limit, tick_size)}"]
+    time_in_force = TIMES_IN_FORCE.get(order.time_in_force, order.time_in_force)
+    until = "" if order.expires_at is None else f" until {minute(order.expires_at)}"
+    return f"{' '.join(kind) or order.order_type}, {time_in_force}{until}"
 
 
 def plain(text: str) -> str:

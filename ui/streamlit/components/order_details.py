@@ -4,7 +4,7 @@ import streamlit as st
 from components import formats, order_flow, outcomes, panel, tables
 from components.header import Scope
 from services import ro_db
-from services.models import Order, Ticket, User
+from services.models import Order, User
 
 CHOICES_MAX = 50
 
@@ -58,17 +58,13 @@ def _name(order: Order) -> str:
 
 
 def _summary(user: User, scope: Scope, order: Order, cancel_in: frozenset[int]) -> None:
-    ticket = Ticket(
-        order.account_id, order.symbol, order.side, order.order_type, order.quantity,
-        order.limit_price, order.time_in_force,
-    )  # fmt: skip
     filled = ""
     if order.cum_quantity:
         at = formats.average(order.average_price, order.tick_size)
         filled = f" · filled {formats.quantity(order.cum_quantity)} at {at}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"**{formats.status(order.status)}** · {outcomes.words(ticket, order.tick_size)} · "
+            f"**{formats.status(order.status)}** · {outcomes.words(order, order.tick_size)} · "
             f"{formats.plain(scope.names[order.account_id])}{filled}",
             width="content",
         )

@@ -17,6 +17,7 @@ FIELD_NAMES = {
     "limit_price": "Limit price",
     "stop_price": "Stop price",
     "time_in_force": "Time in force",
+    "expires_at": "Good until",
 }
 REFUSALS = {
     "session_revoked": "Your session has ended. Sign in again; nothing was sent.",
@@ -24,6 +25,9 @@ REFUSALS = {
     "not_allowed_to_trade": "You may read this account but not trade it.",
     "account_not_found": "This account is not open to you any more.",
     "order_not_found": "This order is not open to you.",
+    "order_not_replaceable": "The order cannot be changed in its present state.",
+    "quantity_below_filled": "More than that is filled already. The quantity is the new total.",
+    "replace_empty": "Nothing would change. Name another quantity or price.",
     "order_not_cancelable": "The order is already finished, so there is nothing to cancel.",
     "idempotency_key_reused": (
         "This ticket was already used for another order. Nothing new was placed; a new ticket is "
@@ -44,10 +48,10 @@ class Notice:
     order_id: int | None = None
 
 
-def words(ticket: Ticket, tick_size: Decimal = formats.CENT) -> str:
+def words(order: Order | Ticket, tick_size: Decimal = formats.CENT) -> str:
     """`buy 10 AAPL, limit 190.10, day`."""
-    terms = formats.terms(ticket.order_type, ticket.limit_price, ticket.time_in_force, tick_size)
-    return f"{ticket.side} {formats.quantity(ticket.quantity)} {ticket.symbol}, {terms}"
+    terms = formats.terms(order, tick_size)
+    return f"{order.side} {formats.quantity(order.quantity)} {order.symbol}, {terms}"
 
 
 def placed(answer: OrderState | Order, ticket: Ticket | None = None) -> Notice:
@@ -70,6 +74,23 @@ def cancel_asked(answer: OrderState) -> Notice:
     """The venue decides whether a cancel comes in time."""
     state = formats.status(answer.status)
     return Notice("info", f"Order {answer.order_id}: {state}.", answer.order_id)
+
+
+def replace_asked(answer: OrderState) -> Notice:
+    """The venue decides whether the change comes in time."""
+    state = formats.status(answer.status)
+    return Notice("info", f"Order {answer.order_id}: change recorded, {state}.", answer.order_id)
+
+
+def replace_refused(code: str, title: str, errors: Sequence[Mapping[str, Any]] = ()) -> Notice:
+    """Why an order stays as it is; of a denial the rule, and the size that would have passed."""
+    if code != "replace_denied" or not errors:
+        return refused(code, title, errors)
+    denial = errors[0]
+    fits = denial.get("quantity_max")
+    largest = f" The largest quantity that would have passed: {fits}." if fits else ""
+    why = formats.reason(str(denial.get("type", "")))
+    return Notice("error", f"The change was denied; the order stays as it is. {why}{largest}")
 
 
 def dropped(ticket: Ticket) -> Notice:

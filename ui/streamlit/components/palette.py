@@ -16,6 +16,10 @@ class Palette:
     loss: str
     gain_text: str
     loss_text: str
+    # Behind text, so pale in the light and deep in the dark.
+    gain_cell: str
+    loss_cell: str
+    flat_cell: str
     series: tuple[str, ...]
 
 
@@ -29,6 +33,9 @@ LIGHT = Palette(
     loss="#B84A00",
     gain_text="#005A9C",
     loss_text="#9A3B00",
+    gain_cell="#9CCBEA",
+    loss_cell="#F3B98C",
+    flat_cell="#F3F5F8",
     series=("#0072B2", "#B84A00", "#00795A", "#A34F7F"),
 )
 DARK = Palette(
@@ -41,6 +48,9 @@ DARK = Palette(
     loss="#F08A3C",
     gain_text="#7CC6F2",
     loss_text="#F6A868",
+    gain_cell="#1D5F8F",
+    loss_cell="#8A4A17",
+    flat_cell="#171E27",
     series=("#56B4E9", "#F08A3C", "#2CC9A0", "#DE9CC0"),
 )
 

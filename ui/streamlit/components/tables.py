@@ -33,55 +33,62 @@ def positions(rows: Sequence[Position], names: Names, palette: Palette) -> Style
         {
             "Symbol": [row.symbol for row in rows],
             "Side": ["▲ long" if row.quantity > 0 else "▼ short" for row in rows],
-            "Quantity": _cells([row.quantity for row in rows], formats.STEP_MIN),
-            "Unrealized P&L": _cells([row.unrealized_pnl for row in rows]),
+            "Quantity": cells([row.quantity for row in rows], formats.STEP_MIN),
+            "Unrealized P&L": cells([row.unrealized_pnl for row in rows]),
             "%": [_return(row) for row in rows],
             "Last": _prices([row.last_price for row in rows], rows),
             "Average": _prices([row.average_cost for row in rows], rows, finer=2),
-            "Value": _cells([row.market_value for row in rows]),
+            "Value": cells([row.market_value for row in rows]),
             "Account": [_named(names, row.account_id) for row in rows],
             "Last hour": [[float(price) for price in row.recent_prices] for row in rows],
         }
     )
-    styler = _styled(
+    styler = styled(
         frame,
         {
             "Quantity": formats.quantity,
             "Average": _as_is,
             "Last": _as_is,
             "Value": formats.money,
-            "Unrealized P&L": _pnl,
+            "Unrealized P&L": pnl,
             "%": lambda value: formats.percent(value, signed=True),
         },
     )
-    return _colored(styler, ["Unrealized P&L", "%"], palette)
+    return colored(styler, ["Unrealized P&L", "%"], palette)
 
 
-def orders(rows: Sequence[Order], names: Names, cancel_in: Collection[int] = frozenset()) -> Styler:
-    """Orders as the database knows them, with a cancel button in the accounts of `cancel_in`.
+def orders(
+    rows: Sequence[Order],
+    names: Names,
+    cancel_in: Collection[int] = (),
+    replace_in: Collection[int] = (),
+) -> Styler:
+    """Orders as the database knows them, with buttons to cancel and replace in those accounts.
 
-    Both button columns carry the order's own number: rows move while the trader aims, so a row's
+    All button columns carry the order's own number: rows move while the trader aims, so a row's
     place never says which order was meant.
     """
     columns: dict[str, object] = {"Order": [str(row.order_id) for row in rows]}
     if cancel_in:
         columns |= {"Cancel": [cancel_label(row, cancel_in) for row in rows]}
+    if any(replaceable(row, replace_in) for row in rows):
+        columns |= {"Replace": [_replace_label(row, replace_in) for row in rows]}
     columns |= {
         "Symbol": [row.symbol for row in rows],
         "Side": [_side(row.side) for row in rows],
-        "Quantity": _cells([row.quantity for row in rows], formats.STEP_MIN),
+        "Quantity": cells([row.quantity for row in rows], formats.STEP_MIN),
         "Status": [_status(row) for row in rows],
     }
     if any(row.reason_code for row in rows):
         columns |= {"Why": [formats.reason(row.reason_code) for row in rows]}
     columns |= {
-        "Filled": _cells([row.cum_quantity for row in rows], formats.STEP_MIN),
+        "Filled": cells([row.cum_quantity for row in rows], formats.STEP_MIN),
         "Average": _prices([row.average_price for row in rows], rows, finer=2),
         "Terms": [_terms(row) for row in rows],
         "Account": [_named(names, row.account_id) for row in rows],
         "Placed (UTC)": [formats.stamp(row.created_at) for row in rows],
     }
-    return _styled(
+    return styled(
         pd.DataFrame(columns),
         {"Quantity": formats.quantity, "Filled": formats.quantity, "Average": _as_is},
     )
@@ -93,9 +100,18 @@ def cancel_label(order: Order, cancel_in: Collection[int]) -> str | None:
     return f"Cancel {order.order_id}" if able else None
 
 
+def replaceable(order: Order, replace_in: Collection[int]) -> bool:
+    """Whether an order may be changed now, and by this user."""
+    return order.status in formats.REPLACEABLE and order.account_id in replace_in
+
+
+def _replace_label(order: Order, replace_in: Collection[int]) -> str | None:
+    return f"Replace {order.order_id}" if replaceable(order, replace_in) else None
+
+
 def order_id_of(label: str) -> int | None:
     """The order a button label names, or None when it names none."""
-    number = label.removeprefix("Cancel ").strip()
+    number = label.removeprefix("Cancel ").removeprefix("Replace ").strip()
     return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else None
 
 
@@ -103,7 +119,7 @@ def working(rows: Sequence[Order], names: Names) -> Styler:
     """The short form for the dashboard."""
     frame = orders(rows, names).data
     columns = ["Symbol", "Side", "Quantity", "Status", "Filled", "Terms", "Account"]
-    return _styled(frame[columns], {"Quantity": formats.quantity, "Filled": formats.quantity})
+    return styled(frame[columns], {"Quantity": formats.quantity, "Filled": formats.quantity})
 
 
 def executions(rows: Sequence[Execution], names: Names) -> Styler:
@@ -113,16 +129,16 @@ def executions(rows: Sequence[Execution], names: Names) -> Styler:
             "Time (UTC)": [formats.stamp_ms(row.executed_at) for row in rows],
             "Symbol": [row.symbol for row in rows],
             "Side": [_side(row.side) for row in rows],
-            "Quantity": _cells([row.quantity for row in rows], formats.STEP_MIN),
+            "Quantity": cells([row.quantity for row in rows], formats.STEP_MIN),
             "Price": _prices([row.price for row in rows], rows),
-            "Value": _cells([row.notional for row in rows]),
-            "Fee": _cells([row.fee for row in rows]),
+            "Value": cells([row.notional for row in rows]),
+            "Fee": cells([row.fee for row in rows]),
             "Fee currency": [row.fee_currency for row in rows],
             "Account": [_named(names, row.account_id) for row in rows],
             "Order": [str(row.order_id) for row in rows],
         }
     )
-    return _styled(
+    return styled(
         frame,
         {
             "Quantity": formats.quantity,
@@ -160,22 +176,22 @@ def daily_pnl(rows: Sequence[DailyPnl], palette: Palette) -> Styler:
         {
             "Day (UTC)": [row.day.isoformat() for row in days],
             "Currency": [row.currency for row in days],
-            "P&L": _cells([row.pnl for row in days]),
-            "Equity at start": _cells([row.equity_start for row in days]),
-            "Equity at end": _cells([row.equity_end for row in days]),
-            "Paid in or out": _cells([row.net_flow for row in days]),
-            "Fees": _cells([row.fees for row in days]),
+            "P&L": cells([row.pnl for row in days]),
+            "Equity at start": cells([row.equity_start for row in days]),
+            "Equity at end": cells([row.equity_end for row in days]),
+            "Paid in or out": cells([row.net_flow for row in days]),
+            "Fees": cells([row.fees for row in days]),
             "Executions": [row.executions for row in days],
         }
     )
     texts = {
-        "P&L": _pnl,
+        "P&L": pnl,
         "Equity at start": formats.money,
         "Equity at end": formats.money,
         "Paid in or out": formats.signed_money,
         "Fees": formats.money,
     }
-    return _colored(_styled(frame, texts), ["P&L"], palette)
+    return colored(styled(frame, texts), ["P&L"], palette)
 
 
 def preview(answer: Preview, ticket: Ticket, currency: str, tick_size: Decimal) -> pd.DataFrame:
@@ -205,7 +221,7 @@ def _side(side: str) -> str:
 
 
 def _terms(row: Order) -> str:
-    return formats.terms(row.order_type, row.limit_price, row.time_in_force, row.tick_size)
+    return formats.terms(row, row.tick_size)
 
 
 def _status(row: Order) -> str:
@@ -254,7 +270,8 @@ def _return(row: Position) -> float | None:
     return float(row.unrealized_pnl / cost) if cost else None
 
 
-def _pnl(value: Decimal | None) -> str:
+def pnl(value: Decimal | None) -> str:
+    """Profit or loss with its way in a sign and an arrow."""
     return f"{formats.arrow(value)} {formats.signed_money(value)}".strip()
 
 
@@ -262,7 +279,8 @@ def _as_is(value: Decimal | None) -> str:
     return formats.NONE if value is None else f"{value:,f}"
 
 
-def _cells(values: Sequence[Decimal | None], step: Decimal = formats.CENT) -> list[Decimal | None]:
+def cells(values: Sequence[Decimal | None], step: Decimal = formats.CENT) -> list[Decimal | None]:
+    """Exact numbers, rounded to what is shown."""
     return [None if value is None else formats.rounded(value, step) for value in values]
 
 
@@ -279,12 +297,15 @@ def _prices(
     ]
 
 
-def _styled(frame: pd.DataFrame, texts: Mapping[str, Callable[..., str]]) -> Styler:
+def styled(frame: pd.DataFrame, texts: Mapping[str, Callable[..., str]]) -> Styler:
+    """Lay texts over the cells of some columns."""
     styler: Styler = frame.style.format(dict(texts), na_rep=formats.NONE)
     return styler
 
 
-def _colored(styler: Styler, columns: list[str], palette: Palette) -> Styler:
+def colored(styler: Styler, columns: list[str], palette: Palette) -> Styler:
+    """Color what gained and what lost; the sign says it as well."""
+
     def color(value: Decimal | float | None) -> str:
         if value is None or value == 0 or math.isnan(value):
             return ""

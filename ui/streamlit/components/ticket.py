@@ -3,15 +3,11 @@
 from decimal import Decimal
 
 import streamlit as st
-from components import formats, freshness, order_flow, outcomes, panel, tables
+from components import formats, freshness, order_flow, outcomes, panel, tables, ticket_fields
 from components.header import Scope
 from components.order_flow import Review, Sending
 from services import ro_db
-from services.models import Account, Instrument, Preview, Ticket, User
-
-NUMBER_MAX = 999_999_999_999.0
-SIDES = {"buy": "▲ Buy", "sell": "▼ Sell"}
-TIMES = {"day": "Day", "gtc": "GTC (until canceled)"}
+from services.models import Account, Preview, Ticket, User
 
 
 def show(user: User, scope: Scope, tradable: list[Account]) -> None:
@@ -20,7 +16,8 @@ def show(user: User, scope: Scope, tradable: list[Account]) -> None:
     with st.container(border=True, key="ticket"):
         st.subheader("Order ticket", anchor=False)
         reading = panel.read("instruments", ro_db.instruments, user)
-        if reading is None:
+        able = panel.read("order types", ro_db.capabilities, user, scope.ids)
+        if reading is None or able is None:
             return
         if order_flow.sending():
             _checking(user, scope)
@@ -30,85 +27,17 @@ def show(user: User, scope: Scope, tradable: list[Account]) -> None:
         if not instruments:
             st.info("There is nothing to trade yet. An administrator adds instruments.")
             return
-        ticket = _fields({row.account_id: row for row in tradable}, instruments)
+        accounts = {row.account_id: row for row in tradable}
+        ticket = ticket_fields.show(accounts, instruments, able.rows)
         _review(user, scope, ticket)
     waiting = order_flow.reviewing()
     if waiting:
-        account = {row.account_id: row for row in tradable}.get(waiting.ticket.account_id)
+        account = accounts.get(waiting.ticket.account_id)
         instrument = instruments.get(waiting.ticket.symbol)
         if account and instrument:
             _confirm(user, waiting, account, instrument.tick_size)
         else:
             order_flow.back()
-
-
-def _fields(accounts: dict[int, Account], instruments: dict[str, Instrument]) -> Ticket | None:
-    """The fields; None until they make an order."""
-    account = accounts[
-        st.selectbox(
-            "Account", list(accounts), format_func=lambda key: accounts[key].name,
-            key="ticket.account", persist_state="session",
-        )
-    ]  # fmt: skip
-    instrument = instruments[
-        st.selectbox(
-            "Symbol", list(instruments),
-            format_func=lambda key: f"{key} · {instruments[key].name}",
-            key="ticket.symbol", persist_state="session",
-        )
-    ]  # fmt: skip
-    side = st.segmented_control(
-        "Side", list(SIDES), format_func=SIDES.__getitem__, default="buy", required=True,
-        key="ticket.side", persist_state="session", width="stretch",
-    )  # fmt: skip
-    field = f"ticket.quantity.{order_flow.quantity_round()}"
-    quantity = _number("Quantity", field, instrument.lot_size, "0")
-    order_type, time_in_force = _kind()
-    limit_price = None
-    if order_type == "limit":
-        last = formats.price(instrument.last_price, instrument.tick_size)
-        key = f"ticket.limit_price.{instrument.symbol}"
-        limit_price = _number("Limit price", key, instrument.tick_size, last)
-    _limits(account)
-    if quantity is None or (order_type == "limit" and limit_price is None):
-        return None
-    return Ticket(
-        account.account_id, instrument.symbol, side or "buy", order_type, quantity, limit_price,
-        time_in_force,
-    )  # fmt: skip
-
-
-def _kind() -> tuple[str, str]:
-    with st.container(horizontal=True, gap="small"):
-        order_type = st.selectbox(
-            "Type", ["market", "limit"], format_func=str.capitalize,
-            key="ticket.type", persist_state="session", width=120,
-        )  # fmt: skip
-        time_in_force = st.selectbox(
-            "Time in force", list(TIMES), format_func=TIMES.__getitem__,
-            key="ticket.time_in_force", persist_state="session", width="stretch",
-        )  # fmt: skip
-    return order_type, time_in_force
-
-
-def _number(label: str, key: str, step: Decimal, placeholder: str) -> Decimal | None:
-    """A number with the decimals of its step; exactly what was typed, or None."""
-    decimals = max(0, -int(step.normalize().as_tuple().exponent))
-    value = st.number_input(
-        label, min_value=0.0, max_value=NUMBER_MAX, value=None, step=float(step),
-        format=f"%.{decimals}f", placeholder=placeholder, key=key, persist_state="session",
-    )  # fmt: skip
-    # The shortest decimal that reads back as the same float is what the trader typed.
-    return Decimal(repr(value)) if value else None
-
-
-def _limits(account: Account) -> None:
-    if account.order_quantity_max is not None and account.order_notional_max is not None:
-        st.caption(
-            f"Limits of an order in {formats.plain(account.name)}: quantity "
-            f"{formats.quantity(account.order_quantity_max)}, value "
-            f"{formats.money(account.order_notional_max)} {account.currency}"
-        )
 
 
 def _review(user: User, scope: Scope, ticket: Ticket | None) -> None:
@@ -121,7 +50,7 @@ def _review(user: User, scope: Scope, ticket: Ticket | None) -> None:
     )  # fmt: skip
     _watch(user, scope, usable)
     if pressed and ticket is None:
-        st.error("Enter a quantity, and a price for a limit order.")
+        st.error("Enter a quantity, and the prices and the time that this kind of order needs.")
     elif pressed and ticket:
         order_flow.review(user, ticket)
         st.rerun()
@@ -156,10 +85,11 @@ def _outcome() -> None:
 @st.dialog("Confirm order", icon=":material/gavel:", on_dismiss=order_flow.back)
 def _confirm(user: User, review: Review, account: Account, tick_size: Decimal) -> None:
     ticket, preview = review.ticket, review.preview
-    terms = formats.terms(ticket.order_type, ticket.limit_price, ticket.time_in_force, tick_size)
+    terms = formats.terms(ticket, tick_size)
     paper = "PAPER" if account.paper else "LIVE"
     st.markdown(
-        f"**{SIDES[ticket.side]} {formats.quantity(ticket.quantity)} {ticket.symbol}** · {terms} · "
+        f"**{ticket_fields.SIDES[ticket.side]} {formats.quantity(ticket.quantity)} "
+        f"{ticket.symbol}** · {terms} · "
         f"{formats.plain(account.name)} · **{paper}**"
     )
     _verdict(preview)

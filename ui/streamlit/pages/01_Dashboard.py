@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import streamlit as st
-from components import charts, header, kpis, palette, panel, tables, windows
+from components import charts, header, kpis, palette, panel, risk_panels, tables, windows
 from components.auth_gate import require_user
 from components.header import Scope
 from services import ro_db
@@ -98,3 +98,5 @@ worth(user, scope)
 equity(user, scope, colors)
 positions(user, scope, colors)
 working(user, scope)
+risk_panels.risk(user, scope, colors)
+risk_panels.alerts(user, scope)

@@ -1,7 +1,7 @@
 """Where orders are placed, watched and canceled; every write goes through the API."""
 
 import streamlit as st
-from components import blotter, header, order_details, ticket
+from components import blotter, header, order_details, replacing, switches, ticket
 from components.auth_gate import require_user
 
 user = require_user()
@@ -11,16 +11,20 @@ tradable = [row for row in scope.accounts if user.role in ("trader", "admin") an
 # An administrator may cancel anywhere, a trader where he trades, a viewer nowhere.
 cancelable = scope.accounts if user.role == "admin" else tradable
 cancel_in = frozenset(row.account_id for row in cancelable)
+replace_in = frozenset(row.account_id for row in tradable)
 
+replacing.show(user, scope, replace_in)
 if tradable:
     left, right = st.columns([1, 2.6], gap="medium")
     with left:
         ticket.show(user, scope, tradable)
 else:
-    right = st.container()
+    left = right = st.container()
     if user.role != "viewer":
-        st.info("You may read these accounts but not trade them.")
+        left.info("You may read these accounts but not trade them.")
 
+with left:
+    switches.show(user, cancelable)
 with right:
-    blotter.show(user, scope, cancel_in)
+    blotter.show(user, scope, cancel_in, replace_in)
     order_details.show(user, scope, cancel_in)

@@ -13,7 +13,7 @@ import orjson
 from gate.identity import ACCESS_COOKIE
 from gate.vault import get_vault
 from services.logs import get_logger
-from services.models import LimitUse, OrderState, Preview, Ticket, User
+from services.models import Changes, LimitUse, OrderState, Preview, Ticket, User
 from services.once import Once
 from services.settings import get_settings
 from services.wire import forgetful_jar
@@ -80,6 +80,38 @@ def place(user: User, ticket: Ticket, client_order_id: str) -> OrderState:
 def cancel(user: User, order_id: int) -> OrderState:
     """Ask for the cancellation of an order."""
     return _order(_call(user, "POST", f"/api/orders/{order_id:d}/cancel"))
+
+
+def replace(user: User, order_id: int, changes: Changes, key: str) -> OrderState:
+    """Ask for other terms of a working order; the same key asks once, however often it is sent."""
+    body = {
+        name: f"{value:f}"
+        for name in ("quantity", "limit_price", "stop_price")
+        if (value := getattr(changes, name)) is not None
+    }
+    return _order(_call(user, "PATCH", f"/api/orders/{order_id:d}", body, {"Idempotency-Key": key}))
+
+
+def cancel_all(user: User, account_id: int, key: str) -> int:
+    """Ask for the cancellation of every open order of an account; answers how many there were."""
+    body = {"account_id": str(account_id)}
+    said = _call(user, "POST", "/api/orders/cancel-all", body, {"Idempotency-Key": key})
+    with _readable():
+        return int(said["canceled"])
+
+
+def switch(user: User, action: str, scope_id: int, reason: str, *, cancel_open: bool) -> str:
+    """Halt, reduce or resume trading of an account, of everyone when it is 0; the state after."""
+    body: dict[str, object] = {
+        "scope": "account" if scope_id else "global",
+        "scope_id": str(scope_id),
+        "reason": reason,
+    }
+    if action == "halt":
+        body["cancel_open"] = cancel_open
+    said = _call(user, "POST", f"/api/trading/{action}", body)
+    with _readable():
+        return str(said["state"])
 
 
 def db_token(user: User) -> tuple[str, datetime]:
@@ -183,6 +215,10 @@ def _ticket(ticket: Ticket) -> dict[str, str]:
     }
     if ticket.limit_price is not None:
         fields["limit_price"] = f"{ticket.limit_price:f}"
+    if ticket.stop_price is not None:
+        fields["stop_price"] = f"{ticket.stop_price:f}"
+    if ticket.expires_at is not None:
+        fields["expires_at"] = ticket.expires_at.isoformat()
     return fields
 
 

@@ -104,6 +104,7 @@ class Order:
     leaves_quantity: Decimal
     average_price: Decimal | None
     late_fill: bool
+    expires_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -182,6 +183,55 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Capability:
+    """An order type and time in force that the route of an account takes."""
+
+    account_id: int
+    order_type: str
+    time_in_force: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What is held by `dimension`, symbol or strategy (name None: without one), per currency."""
+
+    account_id: int
+    dimension: str
+    name: str | None
+    currency: str
+    net: Decimal
+    gross: Decimal
+    unpriced: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUsage:
+    """How much of a limit of an account is used now; `use` is a fraction."""
+
+    account_id: int
+    currency: str
+    name: str
+    used: Decimal
+    allowed: Decimal
+    use: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What needs a look: an order, or a position without a good price."""
+
+    alert_at: datetime
+    account_id: int
+    kind: str
+    severity: str
+    order_id: int | None
+    symbol: str
+    side: str
+    quantity: Decimal
+    reason_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Instrument:
     """What can be traded, with its last price."""
 
@@ -222,6 +272,17 @@ class Ticket:
     quantity: Decimal
     limit_price: Decimal | None
     time_in_force: str
+    stop_price: Decimal | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a replace asks for: the order's new total quantity and prices; None is unchanged."""
+
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,22 @@ from services.database import DatabaseDown, NotSignedIn
 from services.models import (
     Account,
     AccountSummary,
+    Alert,
     Bar,
+    Capability,
     DailyPnl,
     EquityPoint,
     Execution,
+    Exposure,
     Health,
     Instrument,
+    LimitUsage,
     Order,
     Position,
     TimelineEvent,
     User,
 )
+from services.models_reports import Attribution, AuditLink, ExecutionCosts, MonthlyPnl
 from services.ttl_cache import TtlCache
 
 __all__ = ["DatabaseDown", "NotSignedIn"]
@@ -33,6 +38,8 @@ Row = TypeVar("Row")
 AccountIds = tuple[int, ...]
 
 OPEN_ORDERS_MAX = 200
+ALERTS_MAX = 50
+AUDIT_PAGE = 5000
 ROWS_MAX = 1000
 POINTS_MAX = 1500
 LIVE_S = 1.0
@@ -59,6 +66,12 @@ def instruments(user: User) -> list[Instrument]:
     return _kept(2, user, Instrument, "FROM reporting.instruments ORDER BY symbol")
 
 
+def capabilities(user: User, account_ids: AccountIds) -> list[Capability]:
+    """Return what may be ordered in each account."""
+    query = "FROM reporting.route_capabilities WHERE account_id = ANY (%s)"
+    return _kept(60, user, Capability, query, list(account_ids))
+
+
 def health(user: User, account_ids: AccountIds) -> Health:
     """Return how fresh everything is, by the clock of the database."""
     query = "FROM reporting.health(%s::bigint[])"
@@ -72,6 +85,34 @@ def account_summary(user: User, account_ids: AccountIds) -> list[AccountSummary]
     """Return what each account is worth."""
     query = "FROM reporting.account_summary WHERE account_id = ANY (%s) ORDER BY account_id"
     return _kept(LIVE_S, user, AccountSummary, query, list(account_ids))
+
+
+def exposure(user: User, account_ids: AccountIds) -> list[Exposure]:
+    """Return what the accounts hold by symbol and by strategy, the largest first."""
+    query = (
+        "FROM reporting.exposure WHERE account_id = ANY (%s)"
+        " ORDER BY dimension DESC, gross DESC, name, account_id"
+    )
+    return _kept(5, user, Exposure, query, list(account_ids))
+
+
+def limit_usage(user: User, account_ids: AccountIds) -> list[LimitUsage]:
+    """Return how much of each limit is used, the closest to its end first."""
+    query = (
+        "FROM reporting.limit_usage WHERE account_id = ANY (%s)"
+        " ORDER BY use DESC NULLS LAST, name, account_id"
+    )
+    return _kept(2, user, LimitUsage, query, list(account_ids))
+
+
+def alerts(user: User, account_ids: AccountIds, hours: int = 24) -> list[Alert]:
+    """Return what needs a look of the last hours, newest first."""
+    query = (
+        "FROM reporting.alerts WHERE account_id = ANY (%s)"
+        " AND alert_at >= now() - %s * interval '1 hour'"
+        " ORDER BY alert_at DESC, order_id, kind LIMIT %s"
+    )
+    return _kept(2, user, Alert, query, list(account_ids), hours, ALERTS_MAX)
 
 
 def positions(user: User, account_ids: AccountIds) -> list[Position]:
@@ -141,6 +182,40 @@ def daily_pnl(user: User, account_ids: AccountIds, from_day: date, to_day: date)
     """Return the days of the accounts together, oldest first."""
     query = "FROM reporting.daily_pnl(%s::bigint[], %s, %s) ORDER BY day, currency"
     return _kept(10, user, DailyPnl, query, list(account_ids), from_day, to_day)
+
+
+def pnl_monthly(
+    user: User, account_ids: AccountIds, from_day: date, to_day: date
+) -> list[MonthlyPnl]:
+    """Return the months of the accounts together, oldest first."""
+    query = "FROM reporting.pnl_monthly(%s::bigint[], %s, %s) ORDER BY month, currency"
+    return _kept(10, user, MonthlyPnl, query, list(account_ids), from_day, to_day)
+
+
+def attribution(user: User, account_ids: AccountIds) -> list[Attribution]:
+    """Return what each symbol and strategy made since the accounts were opened."""
+    query = (
+        "FROM reporting.pnl_attribution WHERE account_id = ANY (%s)"
+        " ORDER BY currency, pnl DESC NULLS LAST, symbol, strategy, account_id"
+    )
+    return _kept(10, user, Attribution, query, list(account_ids))
+
+
+def execution_costs(
+    user: User, account_ids: AccountIds, from_at: datetime, to_at: datetime
+) -> list[ExecutionCosts]:
+    """Return what trading cost by symbol, of the orders placed in a span."""
+    query = "FROM reporting.execution_costs(%s::bigint[], %s, %s) ORDER BY currency, symbol"
+    return _kept(10, user, ExecutionCosts, query, list(account_ids), from_at, to_at)
+
+
+def audit_extract(
+    user: User, stream_ids: AccountIds, from_at: datetime, to_at: datetime, after: tuple[int, int]
+) -> list[AuditLink]:
+    """Return the next links of the audit chain after a stream and sequence; an admin's alone."""
+    query = "FROM reporting.audit_extract(%s::bigint[], %s, %s, %s, %s, %s) ORDER BY stream_id, seq"
+    arguments = (list(stream_ids), from_at, to_at, *after, AUDIT_PAGE)
+    return _read(user, AuditLink, query, *arguments)
 
 
 def bars(

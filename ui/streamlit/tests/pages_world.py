@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,20 @@ from uuid import UUID
 import pytest
 from gate.identity import Identity
 from gate.vault import Pass, get_vault
+from pages_rows import NOW, TICK, make_account, make_health, make_order, make_summary
 from services import api_client, ro_db
 from services.models import (
     Account,
-    AccountSummary,
+    Alert,
+    Capability,
+    Changes,
     DailyPnl,
     EquityPoint,
     Execution,
+    Exposure,
     Health,
     Instrument,
+    LimitUsage,
     Order,
     OrderState,
     Position,
@@ -35,12 +40,11 @@ from services.models import (
     TimelineEvent,
     User,
 )
+from services.models_reports import Attribution, ExecutionCosts, MonthlyPnl
 from streamlit.testing.v1 import AppTest
 
 SCREEN = Path(__file__).resolve().parent.parent
 PAGES = ("01_Dashboard", "02_Reports", "03_Trades")
-NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
-TICK = Decimal("0.01")
 USER_ID = UUID(int=7)
 READERS = (
     "accounts",
@@ -55,132 +59,27 @@ READERS = (
     "equity",
     "timeline",
     "daily_pnl",
+    "capabilities",
+    "exposure",
+    "limit_usage",
+    "alerts",
+    "pnl_monthly",
+    "attribution",
+    "execution_costs",
+    "audit_extract",
 )
 
 
-def make_account(account_id: int = 1, **changes: Any) -> Account:
-    """An account in which one may trade."""
-    account = Account(
-        account_id=account_id,
-        name={1: "Growth", 2: "Income"}.get(account_id, "Other"),
-        currency="USD",
-        route="quantconnect",
-        paper=True,
-        can_trade=True,
-        trading_state="active",
-        trading_state_reason=None,
-        order_quantity_max=Decimal(10_000),
-        order_notional_max=Decimal(50_000),
-        price_collar=Decimal("0.10"),
-    )
-    return replace(account, **changes)
+@dataclass
+class Results:
+    """What the views of risk and results answer."""
 
-
-def make_order(order_id: int = 1001, **changes: Any) -> Order:
-    """A limit order that works at the venue."""
-    order = Order(
-        order_id=order_id,
-        client_order_id=f"ui-{order_id:032x}",
-        account_id=1,
-        symbol="AAPL",
-        currency="USD",
-        tick_size=TICK,
-        side="buy",
-        order_type="limit",
-        time_in_force="day",
-        quantity=Decimal(100),
-        limit_price=Decimal("190.10"),
-        stop_price=None,
-        status="accepted",
-        open=True,
-        reason_code=None,
-        quantity_max=None,
-        cum_quantity=Decimal(0),
-        leaves_quantity=Decimal(100),
-        average_price=None,
-        late_fill=False,
-        created_at=NOW,
-        updated_at=NOW,
-    )
-    return replace(order, **changes)
-
-
-def make_position(**changes: Any) -> Position:
-    """A long position that gained."""
-    position = Position(
-        account_id=1,
-        symbol="AAPL",
-        name="Apple Inc.",
-        currency="USD",
-        tick_size=TICK,
-        quantity=Decimal(200),
-        average_cost=Decimal("188.123456789"),
-        last_price=Decimal("190.12"),
-        price_received_at=NOW,
-        market_value=Decimal(38_024),
-        unrealized_pnl=Decimal("399.3086422"),
-        realized_pnl=Decimal(0),
-        fees=Decimal(2),
-        recent_prices=(Decimal("189.9"), Decimal("190.12")),
-    )
-    return replace(position, **changes)
-
-
-def make_execution(execution_id: int = 1, **changes: Any) -> Execution:
-    """A fill of the order 1001."""
-    execution = Execution(
-        execution_id=execution_id,
-        order_id=1001,
-        account_id=1,
-        symbol="AAPL",
-        tick_size=TICK,
-        side="buy",
-        quantity=Decimal(100),
-        price=Decimal("190.05"),
-        notional=Decimal(19_005),
-        currency="USD",
-        fee=Decimal(1),
-        fee_currency="USD",
-        executed_at=NOW,
-    )
-    return replace(execution, **changes)
-
-
-def make_day(day: date, pnl: str, **changes: Any) -> DailyPnl:
-    """A day that began with 100,000."""
-    start = Decimal(100_000)
-    made = DailyPnl(
-        day, "USD", start, start + Decimal(pnl), Decimal(0), Decimal(pnl), Decimal(2), 3
-    )
-    return replace(made, **changes)
-
-
-def make_health(**changes: Any) -> Health:
-    """Everything is fresh."""
-    second = timedelta(seconds=1)
-    health = Health(NOW, NOW - second, "replay", NOW - 2 * second, 0, None)
-    return replace(health, **changes)
-
-
-def make_summary(account_id: int = 1, **changes: Any) -> AccountSummary:
-    """An account that gained today."""
-    summary = AccountSummary(
-        account_id=account_id,
-        currency="USD",
-        cash=Decimal(60_000),
-        market_value=Decimal(40_000),
-        equity=Decimal(100_000),
-        unrealized_pnl=Decimal("-250.5"),
-        realized_pnl=Decimal(12),
-        fees=Decimal(2),
-        gross_exposure=Decimal(40_000),
-        day_pnl=Decimal("120.25"),
-        open_orders=1,
-        unpriced=0,
-        unconverted=0,
-        price_received_at=NOW,
-    )
-    return replace(summary, **changes)
+    exposure: list[Exposure] = field(default_factory=list)
+    limits: list[LimitUsage] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    months: list[MonthlyPnl] = field(default_factory=list)
+    attribution: list[Attribution] = field(default_factory=list)
+    costs: list[ExecutionCosts] = field(default_factory=list)
 
 
 @dataclass
@@ -214,6 +113,18 @@ class Desk:
     # What the API does with the next calls: answer, or take the call and never answer.
     api_down: bool = False
     problem: api_client.ApiProblem | None = None
+    results: Results = field(default_factory=Results)
+    capabilities: list[Capability] = field(
+        default_factory=lambda: [
+            Capability(account_id, order_type, time_in_force)
+            for account_id in (1, 2)
+            for order_type in ("limit", "market", "stop", "stop_limit")
+            for time_in_force in ("day", "gtc", "gtd")
+        ]
+    )
+    replaced: list[tuple[int, Changes, str]] = field(default_factory=list)
+    canceled_all: list[tuple[int, str]] = field(default_factory=list)
+    switched: list[tuple[str, int, str, bool]] = field(default_factory=list)
     reads: list[tuple[str, User]] = field(default_factory=list)
     asked: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     placed: list[tuple[Ticket, str]] = field(default_factory=list)
@@ -257,6 +168,14 @@ class Desk:
             "executions": lambda ids, limit=200, since=None, until=None: self.executions,
             "equity": lambda ids, since, until, points=1500: self.points,
             "timeline": self._timeline,
+            "capabilities": lambda ids: self.capabilities,
+            "exposure": lambda ids: self.results.exposure,
+            "limit_usage": lambda ids: self.results.limits,
+            "alerts": lambda ids: self.results.alerts,
+            "pnl_monthly": lambda ids, from_day, to_day: self.results.months,
+            "attribution": lambda ids: self.results.attribution,
+            "execution_costs": lambda ids, since, until: self.results.costs,
+            "audit_extract": lambda ids, since, until, after: [],
             "daily_pnl": lambda ids, from_day, to_day: self.days,
         }
 
@@ -299,6 +218,9 @@ class Desk:
             quantity=ticket.quantity,
             order_type=ticket.order_type,
             limit_price=ticket.limit_price,
+            stop_price=ticket.stop_price,
+            time_in_force=ticket.time_in_force,
+            expires_at=ticket.expires_at,
             side=ticket.side,
         )
         self.orders.insert(0, order)
@@ -309,6 +231,27 @@ class Desk:
         self.canceled.append(order_id)
         order = next(row for row in self.orders if row.order_id == order_id)
         return _state(replace(order, status="pending_cancel"), replayed=False)
+
+    def replace_order(self, user: User, order_id: int, changes: Changes, key: str) -> OrderState:
+        """Take a replace, once a key."""
+        self.replaced.append((order_id, changes, key))
+        self._fail()
+        order = next(row for row in self.orders if row.order_id == order_id)
+        return _state(replace(order, status="pending_replace"), replayed=False)
+
+    def cancel_all(self, user: User, account_id: int, key: str) -> int:
+        """Take a cancel of everything."""
+        self.canceled_all.append((account_id, key))
+        self._fail()
+        return len([row for row in self.orders if row.open and row.account_id == account_id])
+
+    def switch(
+        self, user: User, action: str, scope_id: int, reason: str, *, cancel_open: bool
+    ) -> str:
+        """Take a switch."""
+        self._fail()
+        self.switched.append((action, scope_id, reason, cancel_open))
+        return {"halt": "halted", "reduce": "reducing", "resume": "active"}[action]
 
     def previewed(self, user: User, ticket: Ticket) -> Preview:
         """Say what the rules say."""
@@ -349,6 +292,9 @@ def seat(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> Desk:
     monkeypatch.setattr(api_client, "preview", desk.previewed)
     monkeypatch.setattr(api_client, "place", desk.place)
     monkeypatch.setattr(api_client, "cancel", desk.cancel)
+    monkeypatch.setattr(api_client, "replace", desk.replace_order)
+    monkeypatch.setattr(api_client, "cancel_all", desk.cancel_all)
+    monkeypatch.setattr(api_client, "switch", desk.switch)
     return desk
 
 

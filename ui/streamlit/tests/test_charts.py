@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from components import charts
 from components.palette import DARK, LIGHT, Palette, for_theme
-from pages_world import NOW, SCREEN, make_day, make_execution
+from pages_rows import NOW, make_day, make_execution
+from pages_world import SCREEN
 from services.models import EquityPoint
 
 DAYS = [make_day(date(2026, 11, 1), "10"), make_day(date(2026, 11, 2), "-5")]

@@ -4,7 +4,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from pages_world import Desk, make_order, open_page, seat, texts
+from pages_rows import make_order
+from pages_world import Desk, open_page, seat, texts
 from services import api_client
 from streamlit.testing.v1 import AppTest
 

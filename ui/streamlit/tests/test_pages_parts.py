@@ -1,20 +1,12 @@
 """The pure parts below the pages: words, ages, statistics, files."""
 
-import csv
 from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from components import exports, fills, formats, freshness, kpis, outcomes, statistics, windows
-from pages_world import (
-    NOW,
-    make_day,
-    make_execution,
-    make_health,
-    make_order,
-    make_summary,
-)
-from services.models import DailyPnl, Execution
+from components import formats, freshness, kpis, outcomes, statistics, windows
+from pages_rows import NOW, make_day, make_health, make_order, make_summary
+from services.models import DailyPnl
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -211,32 +203,6 @@ def test_a_sortino_ratio_counts_all_days_below() -> None:
 @pytest.mark.parametrize("rows", [[], days("0"), days("-5"), days("5")])
 def test_any_number_of_days_has_statistics(rows: list[DailyPnl]) -> None:
     assert len(statistics.statistics(rows)) == 11
-
-
-def test_a_file_holds_exact_numbers_and_moments_in_utc() -> None:
-    text = exports.to_csv([make_execution(price=Decimal("0.10000001"))], Execution).decode()
-    row = next(csv.DictReader(text.splitlines()))
-    assert row["price"] == "0.10000001"
-    assert row["executed_at"] == "2026-11-20T15:30:00Z"
-
-
-def test_a_file_without_rows_has_its_header() -> None:
-    assert exports.to_csv([], DailyPnl).startswith(b"day,currency,equity_start,")
-
-
-def test_no_text_in_a_file_runs_as_a_formula() -> None:
-    text = exports.to_csv([make_execution(symbol="=1+1")], Execution).decode()
-    assert ",'=1+1," in text
-
-
-def test_all_fills_of_a_period_are_read_page_by_page_each_once() -> None:
-    rows = [make_execution(n, executed_at=NOW - timedelta(seconds=n // 3)) for n in range(1, 2_501)]
-
-    def page(limit: int, since: object, until: object) -> list[Execution]:
-        return [row for row in rows if since <= row.executed_at < until][:limit]  # type: ignore[operator]
-
-    found = fills.between(page, NOW - timedelta(days=1), NOW + timedelta(days=1))
-    assert [row.execution_id for row in found] == [row.execution_id for row in rows]
 
 
 def test_who_asks_for_a_curve_within_ten_seconds_asks_the_same() -> None:

@@ -3,20 +3,16 @@
 from datetime import date, timedelta
 
 import pytest
-from pages_world import (
+from pages_rows import (
     NOW,
-    PAGES,
-    Desk,
     make_account,
     make_day,
     make_execution,
     make_health,
     make_order,
     make_position,
-    open_page,
-    seat,
-    texts,
 )
+from pages_world import PAGES, Desk, open_page, seat, texts
 from services.models import EquityPoint
 
 ROLES = ("viewer", "trader", "admin")

@@ -7,13 +7,7 @@ import pyarrow as pa
 import pytest
 from components import formats, tables
 from components.palette import LIGHT
-from pages_world import (
-    NOW,
-    make_day,
-    make_execution,
-    make_order,
-    make_position,
-)
+from pages_rows import NOW, make_day, make_execution, make_order, make_position
 from pandas.io.formats.style import Styler
 from services.models import LimitUse, Preview, Ticket, TimelineEvent
 

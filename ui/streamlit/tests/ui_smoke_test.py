@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 PAGE_FILES = sorted((SCREEN / "pages").glob("*.py"))
 SOURCES = [SCREEN / "app.py", *PAGE_FILES, *sorted((SCREEN / "components").glob("*.py"))]
-PURE = ("charts", "exports", "fills", "formats", "freshness", "outcomes", "palette", "tables",
+PURE = ("charts", "exports", "paging", "formats", "freshness", "outcomes", "palette", "tables",
         "statistics", "windows")  # fmt: skip
 
 

@@ -32,6 +32,7 @@ INFLIGHT_ORDERS = (
     "status IN ('submitting', 'submit_unknown', 'submitted', 'pending_cancel', 'pending_replace')"
     " OR (order_type = 'market' AND status IN ('accepted', 'partially_filled'))"
 )
+ALERTING_ORDERS = "status IN ('denied', 'rejected', 'lost') OR late_fill OR overfill OR corrected"
 UNAPPLIED = "applied_at IS NULL"
 CANCELS = "kind = 'order.cancel.v1'"
 SENDING = "last_outcome = 'sending'"
@@ -43,6 +44,18 @@ class Order(Base):
     __tablename__ = "orders"
     __table_args__ = (
         Index("orders_account_idx", "account_id", "order_id"),
+        Index(
+            "orders_alert_idx",
+            "account_id",
+            text("updated_at DESC"),
+            postgresql_where=text(ALERTING_ORDERS),
+        ),
+        Index(
+            "orders_strategy_idx",
+            "account_id",
+            "instrument_id",
+            postgresql_where=text("strategy_id IS NOT NULL"),
+        ),
         Index("orders_inflight_idx", "updated_at", postgresql_where=text(INFLIGHT_ORDERS)),
         Index("orders_open_idx", "account_id", "status", postgresql_where=text(OPEN_ORDERS)),
         {"schema": "app"},

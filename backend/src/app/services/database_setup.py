@@ -224,6 +224,9 @@ def repeatable_files(settings: SetupSettings) -> list[str]:
         "db/postgres/schemas/21_reporting_series.sql",
         "db/postgres/schemas/22_reporting_orders.sql",
         "db/postgres/schemas/23_reporting_lots.sql",
+        "db/postgres/schemas/23_reporting_risk.sql",
+        "db/postgres/schemas/24_reporting_results.sql",
+        "db/postgres/schemas/25_reporting_operations.sql",
         "db/postgres/security/rls_policies.sql",
         "db/postgres/security/grants.sql",
     ]

@@ -1,0 +1,151 @@
+"""The files of the Reports page, taken along by a real browser and opened by other programs."""
+
+import csv
+import io
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import openpyxl
+import pytest
+from browser_client import CHROMIUM, Person
+from platform_client import Platform, Trader, eventually
+from playwright.async_api import Browser, expect
+from pyarrow import parquet
+
+pytestmark = [
+    pytest.mark.platform,
+    pytest.mark.xdist_group("platform"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no browser here: apt-get install chromium, then run again"
+    ),
+]
+FILES = ("Executions", "Days", "Months", "Attribution", "Costs")
+Rows = list[dict[str, Any]]
+
+
+def from_csv(data: bytes) -> Rows:
+    return list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+
+
+def from_xlsx(data: bytes) -> Rows:
+    head, *lines = openpyxl.load_workbook(io.BytesIO(data)).active.iter_rows(values_only=True)
+    return [dict(zip(head, line, strict=True)) for line in lines]
+
+
+def from_parquet(data: bytes) -> Rows:
+    rows: Rows = parquet.read_table(io.BytesIO(data)).to_pylist()
+    return rows
+
+
+READERS: dict[str, Callable[[bytes], Rows]] = {
+    "CSV": from_csv,
+    "XLSX": from_xlsx,
+    "Parquet": from_parquet,
+}
+
+
+async def traded(trader: Trader) -> None:
+    """Something is filled, so that there is something to report."""
+    key = "e2e-something-to-report"
+    await trader.place(key, quantity="3")
+
+    async def status() -> str:
+        return str((await trader.order(key)).json()["status"])
+
+    await eventually(status, lambda it: it == "filled")
+
+
+async def at_reports(browser: Browser, platform: Platform, role: str) -> Person:
+    """Someone on the Reports page with its files; the first day has to be sampled."""
+    person = await Person.at(browser, platform, accept_downloads=True)
+    await person.sign_in(role, "/Reports")
+    await person.drawn("Reports")
+    download = person.page.get_by_role("button", name="Download", exact=True)
+
+    async def there() -> int:
+        if not await download.count():
+            await person.page.get_by_role("button", name="Refresh").click()
+            await person.drawn("Reports")
+        return await download.count()
+
+    await eventually(there, lambda count: count == 1)
+    return person
+
+
+async def taken(person: Person, button: str) -> tuple[str, bytes]:
+    """Press a button; answers the name and the bytes of the file that comes."""
+    async with person.page.expect_download() as coming:
+        await person.page.get_by_role("button", name=button, exact=True).click()
+    download = await coming.value
+    path = await download.path()
+    return download.suggested_filename, path.read_bytes()
+
+
+async def test_every_table_of_a_report_is_the_same_in_every_kind_of_file(
+    platform: Platform, browser: Browser, trader: Trader, database: asyncpg.Connection
+) -> None:
+    await traded(trader)
+    person = await at_reports(browser, platform, "trader")
+    await expect(person.table("Attribution")).to_be_visible()
+    counts: dict[str, set[int]] = {}
+    for what in FILES:
+        await person.choose("Take along", what)
+        for kind, read in READERS.items():
+            await person.choose("As", kind)
+            name, data = await taken(person, "Download")
+            assert name.endswith(kind.lower()), name
+            counts.setdefault(what, set()).add(len(read(data)))
+    assert all(len(found) == 1 and found != {0} for found in counts.values()), counts
+    executions = await database.fetchval(
+        "SELECT count(*) FROM app.executions WHERE account_id = ANY ($1)",
+        [int(it) for it in trader.user["accounts"]],
+    )
+    assert counts["Executions"] == {executions}
+    assert person.breaches() == []
+
+
+async def test_the_audit_log_is_an_administrators_to_take_along(
+    platform: Platform, browser: Browser, trader: Trader
+) -> None:
+    await traded(trader)
+    person = await at_reports(browser, platform, "admin")
+    await person.choose("Take along", "Audit log")
+    await person.choose("As", "CSV")
+    _, data = await taken(person, "Download")
+    links = from_csv(data)
+    assert {"0", trader.user["accounts"][0]} <= {row["stream_id"] for row in links}
+    for before, after in pairwise(links):
+        if before["stream_id"] == after["stream_id"]:
+            assert after["prev_hash"] == before["hash"]
+
+    other = await at_reports(browser, platform, "trader")
+    await other.page.get_by_role("combobox", name="Take along").click()
+    options = await other.page.get_by_role("option").all_inner_texts()
+    assert "Audit log" not in options
+    assert "Executions" in options
+
+
+async def test_a_tear_sheet_opens_and_prints_without_asking_anybody(
+    platform: Platform, browser: Browser, trader: Trader, tmp_path: Path
+) -> None:
+    await traded(trader)
+    person = await at_reports(browser, platform, "trader")
+    name, data = await taken(person, "Tear sheet")
+    target = tmp_path / name
+    target.write_bytes(data)
+
+    page = await person.context.new_page()
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    await page.goto(target.as_uri())
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Tear sheet")
+    await expect(page.get_by_text("Sharpe").first).to_be_visible()
+    await expect(page.get_by_role("img", name="Profit and loss by day")).to_be_visible()
+    assert (await page.pdf()).startswith(b"%PDF-")
+    assert asked == [target.as_uri()]
+    assert said == []
