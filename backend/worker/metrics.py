@@ -63,6 +63,8 @@ class Metrics:
         self.outbox_parked = gauge("outbox_parked", "Lanes that wait.")
         self.outbox_dead = gauge("outbox_dead", "Rows that need an operator.")
         self.audit_broken = gauge("audit_broken_streams", "Streams whose hash chain is broken.")
+        self.anchor_number = gauge("audit_anchor_number", "Newest anchor outside the database.")
+        self.anchored_at_s = gauge("audit_anchored_at_seconds", "When it was made, since 1970.")
 
     def failed(self, step: str) -> None:
         """Count a failed step."""

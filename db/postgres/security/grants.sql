@@ -36,7 +36,10 @@ GRANT EXECUTE ON FUNCTION
     app.sp_admin_limits,
     app.sp_admin_allow_list,
     app.sp_admin_cash,
-    app.sp_admin_user_rate
+    app.sp_admin_user_rate,
+    app.sp_admin_audit_heads,
+    app.sp_admin_audit_verify,
+    app.sp_audit_export
 TO app_write;
 
 -- The worker.
@@ -53,6 +56,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_outbox_age,
     app.sp_bridges,
     app.sp_audit_verify,
+    app.sp_audit_heads,
+    app.sp_audit_anchors,
+    app.sp_audit_anchor_put,
     app.sp_equity_sample,
     app.sp_housekeep,
     app.sp_schema_revision
@@ -74,6 +80,10 @@ GRANT EXECUTE ON FUNCTION
     app.sp_bars_span,
     app.sp_record_quotes,
     app.sp_audit_verify,
+    app.sp_audit_heads,
+    app.sp_audit_hashes,
+    app.sp_audit_anchors,
+    app.sp_audit_anchor_put,
     app.sp_housekeep
 TO app_migrate;
 

@@ -22,6 +22,7 @@ SECRET_FIELDS = (
     "webhook_hmac",
     "worker_token",
     "qc_token",
+    "anchor_key",
 )
 
 
@@ -93,6 +94,10 @@ class Settings(BaseSettings):
     poll_interval_ms: int = Field(default=250, ge=10)
     query_after_s: float = Field(default=3.0, gt=0)
     order_ttl_s: float = Field(default=120.0, gt=0)
+    # Where signed roots of the audit chains go, and how often; without a sink none are made.
+    anchor_sink: str = ""
+    anchor_every_s: float = Field(default=3600.0, ge=1)
+    anchor_key: SecretStr = SecretStr("")
     worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: int = Field(default=9101, ge=0, le=65535)
 
