@@ -84,6 +84,8 @@ GRANT EXECUTE ON FUNCTION
     app.sp_audit_hashes,
     app.sp_audit_anchors,
     app.sp_audit_anchor_put,
+    app.sp_token_key_set,
+    app.sp_token_keys_retire,
     app.sp_housekeep
 TO app_migrate;
 
