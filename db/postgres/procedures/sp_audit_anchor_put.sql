@@ -1,6 +1,6 @@
 -- sp_audit_anchor_put(actor, number, moment, statement, signature, public key, heads) -> nothing
--- Keeps an anchor, and a link of the system's chain that names it. One at a time: the number must be
--- the one after the newest, so that two who anchor at once do not fork.
+-- Keeps an anchor, and a link of the system's chain that names it. One at a time: the number must
+-- be the one after the newest, so that two who anchor at once do not fork.
 -- IN409 anchor_stale. Callers: app_worker, app_migrate. Test: test_audit_anchors.py
 
 CREATE OR REPLACE FUNCTION app.sp_audit_anchor_put(

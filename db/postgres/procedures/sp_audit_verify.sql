@@ -1,6 +1,6 @@
 -- sp_audit_verify(stream, from, rows max) -> rows checked, first broken sequence number, why, next
--- Checks a stream's chain, or that slice of it: 100,000 rows and more a second, in one pass. Null
--- for the broken number means whole; `next_seq` is where the next slice begins, null after the last.
+-- Checks a stream's chain, or that slice of it, in one pass. Null for the broken number means
+-- whole; `next_seq` is where the next slice begins, null after the last.
 -- `why` says what is wrong at that number:
 --   missing  there is no such row          content  the row was edited: its hash is another
 --   link     it follows another row        extra    a row that the head knows nothing of

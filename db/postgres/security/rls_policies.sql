@@ -33,7 +33,8 @@ BEGIN
 END
 $$;
 
--- The audit log and its anchors are read and appended to by the procedures, and read by their owner.
+-- The audit log and its anchors are read and appended to by the procedures, and read by their
+-- owner.
 SET LOCAL ROLE audit_owner;
 DO $$
 DECLARE
