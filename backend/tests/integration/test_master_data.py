@@ -208,3 +208,13 @@ async def test_an_instrument_keeps_its_currency(migrate: asyncpg.Connection) -> 
     upsert = "SELECT app.sp_instrument_upsert('x', 'A', 'A', $1, 1, 1, TRUE)"
     await migrate.execute(upsert, "USD")
     assert await code_of(migrate, upsert, "EUR") == ("IN409", "currency_fixed")
+
+
+@pytest.mark.parametrize("table", ["accounts", "strategies", "instruments"])
+@pytest.mark.parametrize("statement", ["DELETE FROM app.{}", "TRUNCATE app.{} CASCADE"])
+async def test_what_orders_name_is_never_removed_even_by_a_superuser(
+    database: Database, table: str, statement: str
+) -> None:
+    root = await database.connect("postgres")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="are never removed"):
+        await root.execute(statement.format(table))

@@ -6,7 +6,6 @@
 CREATE OR REPLACE FUNCTION app.sp_book_order(p_order_id bigint, p_corrected boolean)
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE app.orders AS o

@@ -220,7 +220,8 @@ SELECT m.account_id, m.currency, m.amount, m.kind, m.created_at
 FROM app.cash_movements AS m;
 
 -- Only what is in the account's own currency is added up. `unpriced` counts the open positions that
--- have no last price and therefore no value here.
+-- have no last price and therefore no value here. Joined by LATERAL, so that who asks for some
+-- accounts pays for their positions alone.
 CREATE VIEW reporting.equity WITH (security_invoker = TRUE) AS
 SELECT
     a.account_id,
@@ -235,10 +236,8 @@ SELECT
     p.price_received_at
 FROM app.accounts AS a
 LEFT JOIN app.cash_balances AS c ON c.account_id = a.account_id AND c.currency = a.currency
-LEFT JOIN (
+LEFT JOIN LATERAL (
     SELECT
-        v.account_id,
-        v.currency,
         sum(v.market_value) AS market_value,
         sum(v.unrealized_pnl) AS unrealized_pnl,
         sum(v.realized_pnl) AS realized_pnl,
@@ -246,8 +245,8 @@ LEFT JOIN (
         count(*) FILTER (WHERE v.quantity <> 0 AND v.last_price IS NULL) AS unpriced,
         min(v.price_received_at) FILTER (WHERE v.quantity <> 0) AS price_received_at
     FROM reporting.positions AS v
-    GROUP BY v.account_id, v.currency
-) AS p ON p.account_id = a.account_id AND p.currency = a.currency;
+    WHERE v.account_id = a.account_id AND v.currency = a.currency
+) AS p ON TRUE;
 
 CREATE VIEW reporting.equity_history WITH (security_invoker = TRUE) AS
 SELECT
