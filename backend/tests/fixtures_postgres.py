@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -177,10 +178,14 @@ async def make_instrument(
     tick_size: Decimal = Decimal("0.01"),
     lot_size: Decimal = Decimal(1),
     tradable: bool = True,
+    currency: str = "USD",
+    multiplier: Decimal = Decimal(1),
 ) -> int:
     """Make or change an instrument; return its id."""
-    query = "SELECT app.sp_instrument_upsert('system:test', $1, $1, 'USD', $2, $3, $4)"
-    instrument_id: int = await connection.fetchval(query, symbol, tick_size, lot_size, tradable)
+    query = "SELECT app.sp_instrument_upsert('system:test', $1, $1, $2, $3, $4, $5, $6)"
+    instrument_id: int = await connection.fetchval(
+        query, symbol, currency, tick_size, lot_size, tradable, multiplier
+    )
     return instrument_id
 
 
@@ -197,6 +202,13 @@ async def set_price(
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A server of this run alone, with the shipped settings; it ends with the run."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """Run a server with the migrated template until the end of the block."""
     _remove_left_overs()
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=_base_folder()))
     try:

@@ -66,8 +66,8 @@ class Order:
             self.pending = None
 
     def _complete(self) -> bool:
-        waits = self.status == "pending_replace" and (self.pending or 0) > self.quantity
-        return self.cum == self.quantity and not waits
+        waits = self.status == "pending_replace" and (self.pending or 0) > self.cum
+        return self.cum >= self.quantity and not waits
 
     def _working(self) -> str:
         return "partially_filled" if self.cum else "accepted"
@@ -79,20 +79,19 @@ class Order:
         elif self.status not in (*OVER, *PENDING):
             self.move(self._working())
 
-    def fits(self, more: int) -> bool:
-        """Whether so much more may be executed; it may prove a replace."""
-        if self.cum + more > self.quantity:
-            if self.pending is None or self.cum + more > self.pending:
-                self.overfill = True
-                return False
-            self.quantity, self.pending = self.pending, None
-        return True
+    def take(self, more: int) -> None:
+        """So much more is executed than before: it may prove a replace, or be too much."""
+        after = self.cum + more
+        if self.quantity < after <= (self.pending or 0):
+            self.quantity, self.pending = self.pending or 0, None
+        elif after > self.quantity:
+            self.overfill = True
 
     def end(self, status: str) -> None:
         """The venue says that the order is over."""
         if self.status in OVER:
             return
-        if self.cum == self.quantity:
+        if self.cum >= self.quantity:
             status = "filled"
         elif status == "rejected" and self.cum:
             status = "canceled"
@@ -119,7 +118,7 @@ class Order:
     def replace_rejected(self) -> None:
         """The venue keeps the size."""
         if self.status == "pending_replace":
-            self.move("filled" if self.cum == self.quantity else self._working())
+            self.move("filled" if self.cum >= self.quantity else self._working())
 
     def recorrect(self) -> None:
         """Bring the state in line with executions that changed after the fact."""
@@ -129,7 +128,7 @@ class Order:
             self.move(back if back in OVER else self._working())
         elif self.status == "partially_filled" and not self.cum:
             self.move("accepted")
-        elif self.cum == self.quantity and self.status != "filled":
+        elif self.cum >= self.quantity and self.status != "filled":
             self.move("filled")
 
 

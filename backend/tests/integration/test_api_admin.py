@@ -163,6 +163,8 @@ REFUSED = [
     ("instruments", {**INSTRUMENT, "tick_size": "NaN"}, 422, "validation_failed"),
     ("instruments", {**INSTRUMENT, "lot_size": "0"}, 422, "validation_failed"),
     ("instruments", {**INSTRUMENT, "symbol": "new"}, 422, "validation_failed"),
+    ("instruments", {**INSTRUMENT, "multiplier": "0"}, 422, "validation_failed"),
+    ("instruments", {**INSTRUMENT, "multiplier": 50}, 422, "validation_failed"),
     ("strategies", {"account_id": "999", "name": "x"}, 404, "account_not_found"),
     ("limits", {"account_id": "999", **LIMITS}, 404, "account_not_found"),
     ("limits", {"account_id": "1", "price_collar": "1"}, 422, "price_collar_invalid"),
@@ -200,6 +202,9 @@ async def test_names_and_currencies_that_are_taken_are_refused(world: World, adm
     assert (taken.status_code, code(taken)) == (422, "name_taken")
     fixed = await put(admin, "accounts", {**ACCOUNT, "currency": "EUR"})
     assert (fixed.status_code, code(fixed)) == (409, "currency_fixed")
+    assert (await put(admin, "instruments", {**INSTRUMENT, "multiplier": "50"})).status_code == 200
+    fixed = await put(admin, "instruments", INSTRUMENT)
+    assert (fixed.status_code, code(fixed)) == (409, "multiplier_fixed")
 
 
 async def test_cash_is_taken_out_by_a_withdrawal_and_a_reference_means_one_amount(

@@ -1,5 +1,6 @@
 """What accounts were worth: sampled as they are, drawn in few points, told by the day."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -280,8 +281,12 @@ async def test_a_day_counts_its_fills_and_fees(desk: Desk) -> None:
             " VALUES ($1, $2, 1, 'qc:1', $3, 'buy', 1, 20, 'USD', 1.25, $4, $5)",
             *(order_id, desk.first, f"e{number}", "EUR" if number == 1 else "USD", at),
         )
+    assert await desk.days(desk.first, since=NOON.date(), until=NOON.date()) == [], "no rate"
+    rate = {"quote": "USD", "rate_date": str(NOON.date()), "rate": "2"}
+    put = "SELECT app.sp_fx_rates_put('operator:t', 'ecb', 'EUR', $1::jsonb)"
+    await desk.migrate.execute(put, json.dumps([rate]))
     (row,) = await desk.days(desk.first, since=NOON.date(), until=NOON.date())
-    assert (row["executions"], row["fees"]) == (2, Decimal("1.25"))
+    assert (row["executions"], row["fees"]) == (2, Decimal("3.75"))
 
 
 # --- now ------------------------------------------------------------------------------------

@@ -106,6 +106,10 @@ async def test_numbers_that_no_column_would_refuse_are_refused(
             "SELECT app.sp_instrument_upsert('x', 'A', 'A', 'USD', $1, 1, TRUE)",
             "tick_size_invalid",
         ),
+        (
+            "SELECT app.sp_instrument_upsert('x', 'A', 'A', 'USD', 1, 1, TRUE, $1)",
+            "multiplier_invalid",
+        ),
     ):
         assert await code_of(migrate, query, value) == ("IN422", code)
 
@@ -204,10 +208,14 @@ async def test_master_data_that_makes_no_sense_is_refused(
     assert await code_of(migrate, f"SELECT app.{query}") == refusal
 
 
-async def test_an_instrument_keeps_its_currency(migrate: asyncpg.Connection) -> None:
-    upsert = "SELECT app.sp_instrument_upsert('x', 'A', 'A', $1, 1, 1, TRUE)"
-    await migrate.execute(upsert, "USD")
-    assert await code_of(migrate, upsert, "EUR") == ("IN409", "currency_fixed")
+async def test_an_instrument_keeps_its_currency_and_its_multiplier(
+    migrate: asyncpg.Connection,
+) -> None:
+    upsert = "SELECT app.sp_instrument_upsert('x', 'A', 'A', $1, 1, 1, TRUE, $2)"
+    instrument_id = await migrate.fetchval(upsert, "USD", Decimal(50))
+    assert await migrate.fetchval(upsert, "USD", Decimal("50.0")) == instrument_id
+    assert await code_of(migrate, upsert, "EUR", Decimal(50)) == ("IN409", "currency_fixed")
+    assert await code_of(migrate, upsert, "USD", Decimal(5)) == ("IN409", "multiplier_fixed")
 
 
 @pytest.mark.parametrize("table", ["accounts", "strategies", "instruments"])

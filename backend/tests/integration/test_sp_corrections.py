@@ -72,8 +72,13 @@ async def test_a_smaller_size_after_the_fact_opens_a_filled_order_again(desk: Wo
     assert await desk.fill(order, "3", status="filled") == "applied"
     assert await desk.status(order["order_id"]) == "filled"
     too_much: dict[str, Any] = {"exec_id": "x", "exec_revision": 2, "status": "filled"}
-    assert await desk.fill(order, "8", **too_much) == "illegal"
-    assert (await desk.order(order["order_id"]))["overfill"] is True
+    assert await desk.fill(order, "8", **too_much) == "applied"
+    row = await desk.order(order["order_id"])
+    assert (row["status"], row["cum_quantity"], row["overfill"]) == ("filled", 11, True)
+    assert await desk.report(order, "bust", exec_id="x") == "applied"
+    row = await desk.order(order["order_id"])
+    assert (row["status"], row["cum_quantity"]) == ("partially_filled", 3)
+    assert row["overfill"] is True, "it stays told"
     await desk.assert_whole()
 
 

@@ -113,18 +113,47 @@ async def test_the_same_execution_counts_once_by_its_id(desk: World) -> None:
     await desk.assert_whole()
 
 
-async def test_more_than_was_ordered_is_recorded_and_not_booked(desk: World) -> None:
+async def test_more_than_was_ordered_is_booked_and_told(desk: World) -> None:
     await desk.acquire()
     order = await desk.submit()
     await desk.fill(order, "8")
-    assert await desk.fill(order, "3") == "illegal"
-    assert await desk.fill(order, "2") == "applied"
-    assert await desk.fill(order, "0.00000001") == "illegal"
+    assert (await desk.order(order["order_id"]))["overfill"] is False
+    assert await desk.fill(order, "3", "101", exec_id="over") == "applied"
     row = await desk.order(order["order_id"])
-    assert (row["status"], row["cum_quantity"]) == ("filled", 10)
-    assert row["overfill"] is True
-    assert await _audited(desk, "broker.overfill") == 2
-    assert (False, "overfill") in await _notes(desk, order)
+    assert (row["status"], row["quantity"], row["cum_quantity"]) == ("filled", 10, 11)
+    assert (row["overfill"], row["late_fill"]) == (True, False)
+    assert await desk.fill(order, "3", "101", exec_id="over") == "duplicate"
+    assert await desk.fill(order, "0.00000001") == "applied"
+    row = await desk.order(order["order_id"])
+    assert (row["cum_quantity"], row["late_fill"]) == (Decimal("11.00000001"), True)
+    assert await _audited(desk, "order.overfill") == 2
+    held = await desk.root.fetchrow("SELECT quantity, cost FROM app.positions")
+    assert tuple(held) == (Decimal("11.00000001"), Decimal("1103.000001"))
+    cash = await desk.root.fetchval("SELECT amount FROM app.cash_balances WHERE account_id = 1")
+    assert cash == Decimal(100_000) - Decimal("1103.000001") - 3
+    await desk.assert_whole()
+
+
+async def test_an_overfill_after_the_end_completes_the_order(desk: World) -> None:
+    await desk.acquire()
+    for terminal in ("canceled", "expired", "rejected"):
+        order = await desk.submit()
+        await desk.venue(order, terminal, reason="BECAUSE")
+        assert await desk.fill(order, "12") == "applied"
+        row = await desk.order(order["order_id"])
+        assert (row["status"], row["cum_quantity"]) == ("filled", 12)
+        assert (row["overfill"], row["late_fill"]) == (True, True)
+    await desk.assert_whole()
+
+
+async def test_a_bridge_that_cannot_tell_is_not_asked_what_executions_tell(desk: World) -> None:
+    await desk.acquire()
+    order = await desk.submit()
+    fill = {"exec_id": "x", "quantity": "11", "price": "100", "executed_at": stamp()}
+    state: dict[str, Any] = {"known": True, "reason": "AMBIGUOUS", "executions": [fill]}
+    assert await desk.report(order, "order_state", **state) == "applied"
+    row = await desk.order(order["order_id"])
+    assert (row["status"], row["cum_quantity"], row["overfill"]) == ("filled", 11, True)
     await desk.assert_whole()
 
 

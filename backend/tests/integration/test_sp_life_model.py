@@ -239,14 +239,11 @@ class Life(RuleBasedStateMachine):
         fee = data.draw(FEES)
         order = self._choose(data, _sent)
         fill = Fill(new_id(), order.side, quantity, price, fee)
-        outcome = self._fill(order, fill)
-        if order.fits(quantity):
-            assert outcome == "applied"
-            order.fills.append(fill)
-            self.fills.append(fill)
-            order.work()
-        else:
-            assert outcome == "illegal"
+        assert self._fill(order, fill) == "applied"
+        order.take(quantity)
+        order.fills.append(fill)
+        self.fills.append(fill)
+        order.work()
 
     def repeat(self, data: st.DataObject) -> None:
         """The venue repeats an execution."""
@@ -262,11 +259,8 @@ class Life(RuleBasedStateMachine):
         order = self._choose(data, _held)
         fill = order.held[data.draw(st.integers(0, len(order.held) - 1))]
         changed = Fill(fill.exec_id, fill.side, quantity, price, fill.fee, fill.revision + 1)
-        outcome = self._fill(order, changed)
-        if not order.fits(quantity - fill.quantity):
-            assert outcome == "illegal"
-            return
-        assert outcome == "applied"
+        assert self._fill(order, changed) == "applied"
+        order.take(quantity - fill.quantity)
         fill.quantity, fill.price, fill.revision = quantity, price, fill.revision + 1
         order.recorrect()
         order.work()

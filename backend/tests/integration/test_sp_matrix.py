@@ -89,17 +89,18 @@ gap
   illegal =: denied
   stale =: filled canceled rejected expired
 part
-  applied =: partially_filled pending_replace pending_cancel canceled rejected expired
+  applied =: partially_filled filled pending_replace pending_cancel canceled rejected expired
   applied partially_filled: new submitting submit_unknown submitted accepted lost
-  illegal =: denied filled
+  illegal =: denied
 rest
   applied filled: new submitting submit_unknown submitted accepted partially_filled pending_replace
-  applied filled: pending_cancel canceled rejected expired lost
-  illegal =: denied filled
+  applied filled: filled pending_cancel canceled rejected expired lost
+  illegal =: denied
 overfill
   applied =: pending_replace
-  illegal =: new denied submitting submit_unknown submitted accepted partially_filled filled
-  illegal =: pending_cancel canceled rejected expired lost
+  applied filled: new submitting submit_unknown submitted accepted partially_filled filled
+  applied filled: pending_cancel canceled rejected expired lost
+  illegal =: denied
 replaced
   applied =: accepted partially_filled pending_cancel
   applied accepted: new submitting submit_unknown submitted pending_replace lost

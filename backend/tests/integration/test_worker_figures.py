@@ -23,3 +23,12 @@ async def test_the_age_of_the_outbox_is_measured(desk: Desk) -> None:
     async with running_worker(venue) as worker:
         await eventually(lambda: worker.metric("outbox_pending") == 1)
         assert worker.metric("outbox_oldest_seconds") > 0
+
+
+async def test_a_figure_that_executions_do_not_make_is_told(desk: Desk, venue: Venue) -> None:
+    superuser = await desk.database.connect("postgres")
+    await superuser.execute("UPDATE app.cash_balances SET amount = amount + 1")
+    accounts = await superuser.fetchval("SELECT count(*) FROM app.cash_balances")
+    async with running_worker(venue) as worker:
+        await eventually(lambda: worker.metric("integrity_breaks") == accounts)
+    assert await superuser.fetchval("SELECT count(*) FROM app.integrity_breaks") == accounts

@@ -61,9 +61,6 @@ BEGIN
             v_reason := 'invalid';
             v_error := SQLERRM;
         END;
-        IF v_reason = 'overfill' THEN
-            UPDATE app.orders AS o SET overfill = TRUE WHERE o.order_id = v_order_id;
-        END IF;
         -- A move has written its own row.
         IF v_reason <> 'applied' OR v_before = (
             SELECT o.status FROM app.orders AS o WHERE o.order_id = v_order_id
@@ -76,7 +73,7 @@ BEGIN
     END IF;
 
     v_outcome := CASE
-        WHEN v_reason IN ('overfill', 'conflict', 'fill_gap', 'absent') THEN 'illegal'
+        WHEN v_reason IN ('conflict', 'fill_gap', 'absent') THEN 'illegal'
         WHEN v_reason = 'busted' THEN 'stale'
         ELSE v_reason
     END;

@@ -57,6 +57,14 @@ BEGIN
         PERFORM app.sp_order_recorrect(p_order_id, p_actor, 'correction', p_event, p_event_at);
     END IF;
     PERFORM app.sp_order_known(p_order_id, p_event ->> 'broker_order_id');
+    IF v_status = 'ambiguous' AND EXISTS (
+        SELECT FROM app.orders AS o
+        WHERE o.order_id = p_order_id
+            AND o.cum_quantity >= greatest(o.quantity, o.pending_quantity)
+    ) THEN
+        -- Its executions tell what the bridge cannot.
+        v_status := 'filled';
+    END IF;
     IF v_status = 'ambiguous' THEN
         v_result := CASE
             WHEN app.sp_order_move(

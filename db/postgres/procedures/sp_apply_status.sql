@@ -17,10 +17,10 @@ DECLARE
 BEGIN
     SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = p_order_id;
     v_target := CASE
-        WHEN v_order.cum_quantity = v_order.quantity AND NOT (
+        WHEN v_order.cum_quantity >= v_order.quantity AND NOT (
             -- The replace that makes it larger may have got through.
             v_order.status = 'pending_replace'
-            AND coalesce(v_order.pending_quantity > v_order.quantity, FALSE)
+            AND coalesce(v_order.pending_quantity > v_order.cum_quantity, FALSE)
             AND p_status IN ('submitted', 'accepted', 'partially_filled')
         ) THEN 'filled'
         WHEN p_status IN ('submitted', 'accepted', 'partially_filled', 'filled')

@@ -41,7 +41,7 @@ BEGIN
     END IF;
     PERFORM app.sp_book_refold(p_before.account_id, p_before.instrument_id);
     IF p_exec_revision > p_before.exec_revision THEN
-        PERFORM app.sp_book_order(p_before.order_id, TRUE);
+        PERFORM app.sp_book_order(p_before.order_id, TRUE, p_actor);
     END IF;
     PERFORM app.sp_audit_append(
         p_before.account_id, p_actor, 'execution.' || p_kind,

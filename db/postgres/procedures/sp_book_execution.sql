@@ -1,12 +1,11 @@
 -- sp_book_execution(order, actor, fill)
---              -> applied, duplicate, conflict, overfill, busted or invalid
+--              -> applied, duplicate, conflict, busted or invalid
 -- Books one execution, as sp_fill_parse reads it, once: the row, the order's cum_quantity and
 -- average_price, position, cash, audit. A higher revision of a known one corrects it; a lower one
--- is old. A known one with other content is a conflict; more than the order has left is an
--- overfill; neither is booked, so cum_quantity never exceeds quantity, and both are in the audit
--- log in full. What only the order that a replace asks for can have, proves the replace. A fill of
--- an order that was over is booked and flagged. A bust or a fee that came before its execution
--- counts.
+-- is old. A known one with other content is a conflict, not booked and in the audit log in full.
+-- What only the order that a replace asks for can have, proves the replace. More than the order has
+-- left is booked as any, since we own it, and flagged; so is a fill of an order that was over. A
+-- bust or a fee that came before its execution counts.
 -- Internal. Test: test_sp_events.py, test_sp_positions.py, test_sp_corrections.py
 
 CREATE OR REPLACE FUNCTION app.sp_book_execution(p_order_id bigint, p_actor text, p_fill jsonb)
@@ -54,8 +53,6 @@ BEGIN
             p_order_id, p_actor, v_order.pending_quantity, v_order.pending_limit_price,
             v_order.pending_stop_price
         );
-    ELSIF v_cum > v_order.quantity THEN
-        RETURN 'overfill';
     END IF;
     IF v_known.execution_id IS NOT NULL THEN
         PERFORM app.sp_book_change(
@@ -89,7 +86,7 @@ BEGIN
         f.executed_at
     )
     RETURNING * INTO v_fill;
-    PERFORM app.sp_book_order(p_order_id, FALSE);
+    PERFORM app.sp_book_order(p_order_id, FALSE, p_actor);
     PERFORM app.sp_book_position(v_fill);
     PERFORM app.sp_book_cash(v_fill, 1);
     SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = p_order_id;
@@ -97,7 +94,8 @@ BEGIN
         'execution_id', v_fill.execution_id, 'order_id', p_order_id, 'exec_id', v_fill.exec_base,
         'side', v_fill.side, 'quantity', v_fill.quantity, 'price', v_fill.price,
         'fee', v_fill.fee, 'fee_currency', v_fill.fee_currency,
-        'cum_quantity', v_order.cum_quantity, 'late', v_order.late_fill
+        'cum_quantity', v_order.cum_quantity, 'late', v_order.late_fill,
+        'overfill', v_order.overfill
     ));
     IF v_early.kind = 'commission' AND f.fee IS NULL THEN
         PERFORM app.sp_apply_commission(p_order_id, p_actor, v_early.detail);

@@ -23,11 +23,13 @@ BEGIN
     UPDATE app.executions AS x
     SET fee = p_fee, fee_currency = p_fee_currency
     WHERE x.execution_id = p_fill.execution_id;
-    INSERT INTO app.cash_balances AS b (account_id, currency, amount)
-    SELECT p_fill.account_id, p_fee_currency, -p_fee
+    INSERT INTO app.cash_balances AS b (account_id, currency, amount, fees)
+    SELECT p_fill.account_id, p_fee_currency, -p_fee, p_fee
     WHERE p_fee <> 0
     ON CONFLICT (account_id, currency) DO UPDATE
-    SET amount = trim_scale(b.amount + excluded.amount);
+    SET
+        amount = trim_scale(b.amount + excluded.amount),
+        fees = trim_scale(b.fees + excluded.fees);
     UPDATE app.positions AS p
     SET fees = trim_scale(p.fees + p_fee), updated_at = clock_timestamp()
     WHERE p.account_id = p_fill.account_id

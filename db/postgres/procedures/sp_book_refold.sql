@@ -5,30 +5,22 @@
 
 CREATE OR REPLACE FUNCTION app.sp_book_refold(p_account_id bigint, p_instrument_id integer)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE sql
 AS $$
-DECLARE
-    v_fill app.executions;
-BEGIN
     UPDATE app.positions AS p
-    SET quantity = 0, cost = 0, realized_pnl = 0, fees = 0, updated_at = clock_timestamp()
-    WHERE p.account_id = p_account_id AND p.instrument_id = p_instrument_id;
-    FOR v_fill IN
-        SELECT x.*
-        FROM app.executions AS x
-        JOIN (
-            SELECT f.source, f.exec_base, min(f.execution_id) AS execution_id
-            FROM app.executions AS f
-            WHERE f.account_id = p_account_id AND f.instrument_id = p_instrument_id
-            GROUP BY f.source, f.exec_base
-        ) AS first ON first.source = x.source AND first.exec_base = x.exec_base
-        WHERE x.account_id = p_account_id
-            AND x.instrument_id = p_instrument_id
-            AND x.kind <> 'bust'
-            AND NOT EXISTS (SELECT FROM app.executions AS c WHERE c.corrects = x.execution_id)
-        ORDER BY first.execution_id
-    LOOP
-        PERFORM app.sp_book_position(v_fill);
-    END LOOP;
-END
+    SET
+        quantity = (f.after).quantity,
+        cost = (f.after).cost,
+        realized_pnl = (f.after).realized_pnl,
+        fees = (f.after).fees,
+        updated_at = clock_timestamp()
+    FROM (
+        SELECT app.sp_book_fold_all(
+            x.side, x.quantity, x.price, x.multiplier,
+            CASE WHEN x.fee_currency = x.currency THEN x.fee END
+            ORDER BY x.place
+        ) AS after
+        FROM app.sp_executions_held(ARRAY[p_account_id], p_instrument_id) AS x
+    ) AS f
+    WHERE p.account_id = p_account_id AND p.instrument_id = p_instrument_id
 $$;

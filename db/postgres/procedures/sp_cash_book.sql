@@ -1,7 +1,8 @@
 -- sp_cash_book(actor, account, currency, amount, kind, reference, request id)
 --             -> whether it was booked now
--- Cash that no execution moved, so neither gain nor loss of the day. One movement of a kind and
--- reference is booked once: the same again is FALSE, another amount under it IN422
+-- Cash that no execution moved, so neither gain nor loss of the day: in another currency than the
+-- account's it counts there at the rate of the day, and without one not at all. One movement of a
+-- kind and reference is booked once: the same again is FALSE, another amount under it IN422
 -- idempotency_key_reused.
 -- IN404 account_not_found; IN422 amount_invalid, kind_invalid, currency_invalid, reference_invalid.
 -- Called by app_migrate, sp_admin_cash.
@@ -17,6 +18,8 @@ AS $$
 DECLARE
     v_account app.accounts;
     v_booked numeric;
+    v_day date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    v_rate numeric;
 BEGIN
     PERFORM app.sp_require_number(abs(p_amount), 'amount');
     PERFORM app.sp_require_text(p_kind, '^(opening|deposit|withdrawal)$', 'kind');
@@ -43,9 +46,10 @@ BEGIN
     INSERT INTO app.cash_balances AS b (account_id, currency, amount)
     VALUES (p_account_id, p_currency, p_amount)
     ON CONFLICT (account_id, currency) DO UPDATE SET amount = b.amount + excluded.amount;
-    IF p_currency = v_account.currency THEN
+    SELECT r.rate INTO v_rate FROM app.sp_fx_rate(p_currency, v_account.currency, v_day) AS r;
+    IF v_rate IS NOT NULL THEN
         INSERT INTO app.day_equity AS d (account_id, day, equity)
-        VALUES (p_account_id, (clock_timestamp() AT TIME ZONE 'UTC')::date, p_amount)
+        VALUES (p_account_id, v_day, p_amount * v_rate)
         ON CONFLICT (account_id) DO UPDATE SET equity = d.equity + excluded.equity;
     END IF;
     PERFORM app.sp_audit_append(

@@ -1,7 +1,8 @@
 -- sp_equity_sample() -> accounts sampled
 -- Keeps what every account is worth at this moment in market.equity: one row an account, all at the
--- same time, so that accounts add up. An account with an open position that has no price is left
--- out: a figure without it would show as a loss. The first sample of a UTC day is what the day's
+-- same time, so that accounts add up, in its currency. An account with an open position that has no
+-- price, or with money that has no rate, is left out: a figure without it would show as a loss. The
+-- first sample of a UTC day is what the day's
 -- loss is measured against; for it the account's stream is locked, so that no cash is booked
 -- meanwhile. The worker calls it at intervals.
 -- Called by app_worker. Test: test_equity_samples.py, test_sp_risk.py
@@ -34,7 +35,7 @@ BEGIN
         INSERT INTO market.equity (account_id, equity_at, currency, cash, market_value)
         SELECT e.account_id, v_now, e.currency, e.cash, e.market_value
         FROM reporting.equity AS e
-        WHERE e.unpriced = 0
+        WHERE e.unpriced = 0 AND e.unconverted = 0
         ON CONFLICT DO NOTHING
         RETURNING account_id, cash, market_value
     ),

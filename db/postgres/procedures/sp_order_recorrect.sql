@@ -31,7 +31,7 @@ BEGIN
         END;
     ELSIF v_order.status = 'partially_filled' AND v_order.cum_quantity = 0 THEN
         v_target := 'accepted';
-    ELSIF v_order.cum_quantity = v_order.quantity
+    ELSIF v_order.cum_quantity >= v_order.quantity
         AND v_order.status NOT IN ('denied', 'filled')
     THEN
         v_target := 'filled';

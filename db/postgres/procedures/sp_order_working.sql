@@ -9,7 +9,7 @@ LANGUAGE sql
 STABLE
 AS $$
     SELECT CASE
-        WHEN p_order.cum_quantity = p_order.quantity THEN 'filled'
+        WHEN p_order.cum_quantity >= p_order.quantity THEN 'filled'
         WHEN p_order.cum_quantity > 0 THEN 'partially_filled'
         WHEN p_order.broker_order_id IS NOT NULL THEN 'accepted'
         ELSE coalesce((

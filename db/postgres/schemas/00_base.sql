@@ -75,6 +75,8 @@ CREATE TABLE app.instruments (
     currency text NOT NULL DEFAULT 'USD' CHECK (currency ~ '^[A-Z]{3}$'),
     tick_size numeric NOT NULL DEFAULT 0.01 CHECK (tick_size > 0),
     lot_size numeric NOT NULL DEFAULT 1 CHECK (lot_size > 0),
+    -- What one unit stands for: money is price times quantity times this.
+    multiplier numeric NOT NULL DEFAULT 1 CHECK (multiplier > 0 AND multiplier < 1e12),
     tradable boolean NOT NULL DEFAULT TRUE
 );
 
@@ -184,7 +186,8 @@ CREATE TABLE app.risk_limits (
 
 -- What each account was worth when its day began, in its currency: the first sample of the UTC day,
 -- on the first day what was paid in. What is paid in or out later is added, so that it is neither
--- gain nor loss. Until a day has a sample, the day before goes on.
+-- gain nor loss, in another currency at the rate of its day. Until a day has a sample, the day
+-- before goes on.
 CREATE TABLE app.day_equity (
     account_id bigint PRIMARY KEY REFERENCES app.accounts,
     day date NOT NULL,
@@ -195,6 +198,8 @@ CREATE TABLE app.cash_balances (
     account_id bigint NOT NULL REFERENCES app.accounts,
     currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     amount numeric NOT NULL DEFAULT 0,
+    -- What of it went for fees so far, of whatever instrument.
+    fees numeric NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, currency)
 );
 
@@ -244,6 +249,19 @@ CREATE TABLE market.last_prices (
     source_at timestamptz NOT NULL,
     received_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
+
+-- What one unit of the base is in the quoted currency, as published for a day; the base in itself
+-- is kept as 1. The original date is set when a rate is shown under another date than its own.
+CREATE TABLE market.fx_rates (
+    quote text NOT NULL CHECK (quote ~ '^[A-Z]{3}$'),
+    base text NOT NULL CHECK (base ~ '^[A-Z]{3}$'),
+    rate_date date NOT NULL,
+    rate numeric NOT NULL CHECK (rate > 0 AND rate < 1e12),
+    source text NOT NULL,
+    original_date date,
+    PRIMARY KEY (quote, base, rate_date),
+    CHECK (base <> quote OR rate = 1)
+);
 
 -- What the risk rules look at for orders of one account, instrument, strategy, type and time in
 -- force, as of one moment.

@@ -54,7 +54,7 @@ CREATE TABLE app.orders (
     average_price numeric,
     -- A fill arrived after a terminal state.
     late_fill boolean NOT NULL DEFAULT FALSE,
-    -- The venue reported more than the order has left; that is not booked, so positions differ.
+    -- The venue executed more than was ordered. It is booked: what we own, we show.
     overfill boolean NOT NULL DEFAULT FALSE,
     -- A correction or a bust changed what had been executed.
     corrected boolean NOT NULL DEFAULT FALSE,
@@ -73,7 +73,7 @@ CREATE TABLE app.orders (
     request_id text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CHECK (cum_quantity <= quantity),
+    CHECK (cum_quantity <= quantity OR overfill),
     CHECK ((created_by IS NULL) = (origin = 'external')),
     CHECK ((order_type IN ('limit', 'stop_limit')) = (limit_price IS NOT NULL)),
     CHECK ((order_type IN ('stop', 'stop_limit')) = (stop_price IS NOT NULL)),
@@ -211,8 +211,7 @@ CREATE TABLE app.order_events (
     status_before text NOT NULL,
     status_after text NOT NULL,
     applied boolean NOT NULL,
-    -- Why it was not applied: stale, illegal, duplicate, conflict, overfill, invalid, absent,
-    -- busted.
+    -- Why it was not applied: stale, illegal, duplicate, conflict, invalid, absent, busted.
     reason text,
     detail jsonb NOT NULL,
     event_at timestamptz NOT NULL,
@@ -302,8 +301,17 @@ CREATE TRIGGER executions_append_only
 BEFORE UPDATE OR DELETE ON app.executions
 FOR EACH ROW EXECUTE FUNCTION app.refuse_execution_change();
 
--- The fold of an account's executions. Cost is signed: average cost is cost / quantity. What a
--- partial close releases is cut to 12 decimals, yet realized_pnl - cost is the traded cash exactly.
+-- The figures that executions of one instrument make, one after the other.
+CREATE TYPE app.position_fold AS (
+    quantity numeric,
+    cost numeric,
+    realized_pnl numeric,
+    fees numeric
+);
+
+-- The fold of an account's executions. Cost is signed and holds the multiplier: average cost is
+-- cost / (quantity * multiplier). What a partial close releases is cut to 12 decimals, yet
+-- realized_pnl - cost is the traded cash exactly.
 CREATE TABLE app.positions (
     account_id bigint NOT NULL REFERENCES app.accounts,
     instrument_id integer NOT NULL REFERENCES app.instruments,
@@ -316,3 +324,15 @@ CREATE TABLE app.positions (
     PRIMARY KEY (account_id, instrument_id),
     CHECK (quantity <> 0 OR cost = 0)
 ) WITH (fillfactor = 70);
+
+-- Figures that are at this moment not what executions and movements make them, as the integrity
+-- check last found them. The subject is an instrument's symbol, a currency or an order's id.
+CREATE TABLE app.integrity_breaks (
+    account_id bigint NOT NULL REFERENCES app.accounts,
+    figure text NOT NULL,
+    subject text NOT NULL,
+    ours numeric NOT NULL,
+    expected numeric NOT NULL,
+    found_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (account_id, figure, subject)
+);

@@ -11,8 +11,10 @@
 --   orders           every order with its state
 --   executions       every fill that holds: not corrected by another, not busted
 --   order_events     what happened to an order, in order
+--   fx_rates         what one unit of a currency is in another, by day
 --   cash             per account and currency
 --   cash_movements   money paid in or out
+--   equity_by_currency  what an account holds in each currency, and what that is in its own
 --   equity           what an account is worth now
 --   account_summary  the same with exposure, open orders, and the profit and loss of the day
 --   equity_history   what it was worth
@@ -77,6 +79,7 @@ SELECT
     i.currency,
     i.tick_size,
     i.lot_size,
+    i.multiplier,
     i.tradable,
     p.price AS last_price,
     p.source AS price_source,
@@ -95,7 +98,8 @@ SELECT
     i.currency,
     i.tick_size,
     p.quantity,
-    CASE WHEN p.quantity <> 0 THEN p.cost / p.quantity END AS average_cost,
+    i.multiplier,
+    CASE WHEN p.quantity <> 0 THEN p.cost / (p.quantity * i.multiplier) END AS average_cost,
     p.cost,
     l.price AS last_price,
     l.received_at AS price_received_at,
@@ -117,8 +121,8 @@ SELECT
             LIMIT 1
         )
     ) - 1 AS day_change,
-    p.quantity * l.price AS market_value,
-    p.quantity * l.price - p.cost AS unrealized_pnl,
+    p.quantity * l.price * i.multiplier AS market_value,
+    p.quantity * l.price * i.multiplier - p.cost AS unrealized_pnl,
     p.realized_pnl,
     p.fees,
     -- Of an open position, the last price of each of the last 60 minutes.
@@ -174,6 +178,7 @@ SELECT
 FROM app.orders AS o
 JOIN app.instruments AS i ON i.instrument_id = o.instrument_id;
 
+-- first_*: where a corrected execution was first reported; what nobody names costs nothing.
 CREATE VIEW reporting.executions WITH (security_invoker = TRUE) AS
 SELECT
     e.execution_id,
@@ -184,14 +189,45 @@ SELECT
     e.side,
     e.quantity,
     e.price,
-    e.quantity * e.price AS notional,
+    i.multiplier,
+    e.quantity * e.price * i.multiplier AS notional,
     e.currency,
     e.fee,
     e.fee_currency,
+    -- In the account's currency, at the rate of its day.
+    CASE
+        WHEN e.fee_currency = a.currency THEN e.fee
+        ELSE e.fee * (
+            app.sp_fx_rate(
+                e.fee_currency, a.currency, (e.executed_at AT TIME ZONE 'UTC')::date
+            )
+        ).rate
+    END AS fee_converted,
     e.executed_at,
-    e.recorded_at
+    e.recorded_at,
+    CASE e.kind
+        WHEN 'trade' THEN e.execution_id
+        ELSE (
+            SELECT f.execution_id FROM app.executions AS f
+            WHERE f.account_id = e.account_id
+                AND f.source = e.source
+                AND f.exec_base = e.exec_base
+                AND f.kind = 'trade'
+        )
+    END AS first_execution_id,
+    CASE e.kind
+        WHEN 'trade' THEN e.executed_at
+        ELSE (
+            SELECT f.executed_at FROM app.executions AS f
+            WHERE f.account_id = e.account_id
+                AND f.source = e.source
+                AND f.exec_base = e.exec_base
+                AND f.kind = 'trade'
+        )
+    END AS first_executed_at
 FROM app.executions AS e
 JOIN app.instruments AS i ON i.instrument_id = e.instrument_id
+LEFT JOIN app.accounts AS a ON a.account_id = e.account_id
 WHERE e.kind <> 'bust'
   AND NOT EXISTS (SELECT FROM app.executions AS x WHERE x.corrects = e.execution_id);
 
@@ -211,119 +247,6 @@ SELECT
     v.recorded_at
 FROM app.order_events AS v
 JOIN app.orders AS o ON o.order_id = v.order_id;
-
-CREATE VIEW reporting.cash WITH (security_invoker = TRUE) AS
-SELECT c.account_id, c.currency, c.amount FROM app.cash_balances AS c;
-
-CREATE VIEW reporting.cash_movements WITH (security_invoker = TRUE) AS
-SELECT m.account_id, m.currency, m.amount, m.kind, m.created_at
-FROM app.cash_movements AS m;
-
--- Only what is in the account's own currency is added up. `unpriced` counts the open positions that
--- have no last price and therefore no value here. Joined by LATERAL, so that who asks for some
--- accounts pays for their positions alone.
-CREATE VIEW reporting.equity WITH (security_invoker = TRUE) AS
-SELECT
-    a.account_id,
-    a.currency,
-    coalesce(c.amount, 0) AS cash,
-    coalesce(p.market_value, 0) AS market_value,
-    coalesce(c.amount, 0) + coalesce(p.market_value, 0) AS equity,
-    coalesce(p.unrealized_pnl, 0) AS unrealized_pnl,
-    coalesce(p.realized_pnl, 0) AS realized_pnl,
-    coalesce(p.fees, 0) AS fees,
-    coalesce(p.unpriced, 0) AS unpriced,
-    p.price_received_at
-FROM app.accounts AS a
-LEFT JOIN app.cash_balances AS c ON c.account_id = a.account_id AND c.currency = a.currency
-LEFT JOIN LATERAL (
-    SELECT
-        sum(v.market_value) AS market_value,
-        sum(v.unrealized_pnl) AS unrealized_pnl,
-        sum(v.realized_pnl) AS realized_pnl,
-        sum(v.fees) AS fees,
-        count(*) FILTER (WHERE v.quantity <> 0 AND v.last_price IS NULL) AS unpriced,
-        min(v.price_received_at) FILTER (WHERE v.quantity <> 0) AS price_received_at
-    FROM reporting.positions AS v
-    WHERE v.account_id = a.account_id AND v.currency = a.currency
-) AS p ON TRUE;
-
-CREATE VIEW reporting.equity_history WITH (security_invoker = TRUE) AS
-SELECT
-    e.account_id, e.equity_at, e.currency, e.cash, e.market_value,
-    e.cash + e.market_value AS equity
-FROM market.equity AS e;
-
--- The day began at 0:00 UTC. What the account was worth then is the last sample before, nothing for
--- an account that was opened since, else the first sample since; what was paid in or out after that
--- is taken off. Without a sample, or with a position that has no price, day_pnl is null.
--- limit_use is the share of the largest order value that the largest open order takes.
-CREATE VIEW reporting.account_summary WITH (security_invoker = TRUE) AS
-SELECT
-    e.account_id,
-    e.currency,
-    e.cash,
-    e.market_value,
-    e.equity,
-    e.unrealized_pnl,
-    e.realized_pnl,
-    e.fees,
-    (
-        SELECT coalesce(sum(abs(v.market_value)), 0)
-        FROM reporting.positions AS v
-        WHERE v.account_id = e.account_id AND v.currency = e.currency
-    ) AS gross_exposure,
-    CASE WHEN e.unpriced = 0 THEN e.equity - base.equity - (
-        SELECT coalesce(sum(m.amount), 0)
-        FROM app.cash_movements AS m
-        WHERE m.account_id = e.account_id
-            AND m.currency = e.currency
-            AND m.created_at > base.equity_at
-    ) END AS day_pnl,
-    o.open_orders,
-    o.notional_max / a.order_notional_max AS limit_use,
-    e.unpriced,
-    e.price_received_at
-FROM reporting.equity AS e
-JOIN reporting.accounts AS a ON a.account_id = e.account_id
-CROSS JOIN LATERAL (
-    SELECT
-        count(*) AS open_orders,
-        max((w.quantity - w.cum_quantity) * coalesce(w.limit_price, l.price)) AS notional_max
-    FROM app.orders AS w
-    LEFT JOIN market.last_prices AS l ON l.instrument_id = w.instrument_id
-    WHERE w.account_id = e.account_id
-        AND w.status NOT IN ('denied', 'filled', 'canceled', 'rejected', 'expired')
-) AS o
-LEFT JOIN LATERAL (
-    SELECT b.equity_at, b.equity
-    FROM (
-        (
-            SELECT 1 AS choice, h.equity_at, h.equity
-            FROM reporting.equity_history AS h
-            WHERE h.account_id = e.account_id
-                AND h.currency = e.currency
-                AND h.equity_at < date_trunc('day', now(), 'UTC')
-            ORDER BY h.equity_at DESC
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT 2, '-infinity', 0
-        WHERE a.created_at >= date_trunc('day', now(), 'UTC')
-        UNION ALL
-        (
-            SELECT 3, h.equity_at, h.equity
-            FROM reporting.equity_history AS h
-            WHERE h.account_id = e.account_id
-                AND h.currency = e.currency
-                AND h.equity_at >= date_trunc('day', now(), 'UTC')
-            ORDER BY h.equity_at
-            LIMIT 1
-        )
-    ) AS b
-    ORDER BY b.choice
-    LIMIT 1
-) AS base ON TRUE;
 
 CREATE VIEW reporting.bars WITH (security_invoker = TRUE) AS
 SELECT

@@ -104,7 +104,8 @@ $$;
 -- daily_pnl(accounts, first day, last day) -> the UTC days of the accounts together, per currency
 -- A day goes from the last sample before it to the last sample in it, and counts what was paid in
 -- or out between the two. An account opened that day begins with nothing; one that was never
--- sampled before begins with its first sample. Days on which nothing was sampled are left out.
+-- sampled before begins with its first sample. Days on which nothing was sampled are left out, and
+-- days of which money paid or a fee has no rate to the account's currency.
 CREATE FUNCTION reporting.daily_pnl(p_account_ids bigint [], p_from_day date, p_to_day date)
 RETURNS TABLE (
     day date,
@@ -153,9 +154,12 @@ AS $$
             e.equity AS equity_end,
             e.equity_at >= d.since AS sampled,
             (
-                SELECT coalesce(sum(m.amount), 0) FROM reporting.cash_movements AS m
+                SELECT CASE
+                    WHEN count(*) = count(m.amount_converted)
+                        THEN coalesce(sum(m.amount_converted), 0)
+                END
+                FROM reporting.cash_movements AS m
                 WHERE m.account_id = a.account_id
-                    AND m.currency = a.currency
                     AND m.created_at > coalesce(b.equity_at, '-infinity')
                     AND m.created_at <= e.equity_at
             ) AS net_flow,
@@ -198,7 +202,8 @@ AS $$
         ) AS b ON TRUE
         CROSS JOIN LATERAL (
             SELECT
-                coalesce(sum(r.fee) FILTER (WHERE r.fee_currency = a.currency), 0) AS fees,
+                CASE WHEN count(r.fee) = count(r.fee_converted)
+                    THEN coalesce(sum(r.fee_converted), 0) END AS fees,
                 count(*) AS executions
             FROM reporting.executions AS r
             WHERE r.account_id = a.account_id
@@ -218,7 +223,7 @@ AS $$
         sum(p.executions)::bigint
     FROM parts AS p
     GROUP BY p.day, p.currency
-    HAVING bool_or(p.sampled)
+    HAVING bool_or(p.sampled) AND bool_and(num_nulls(p.net_flow, p.fees) = 0)
     ORDER BY p.day, p.currency
 $$;
 

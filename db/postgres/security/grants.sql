@@ -60,6 +60,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_audit_anchors,
     app.sp_audit_anchor_put,
     app.sp_equity_sample,
+    app.sp_integrity_check,
     app.sp_housekeep,
     app.sp_schema_revision
 TO app_worker;
@@ -78,6 +79,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_trading_state_force,
     app.sp_bars_put,
     app.sp_bars_span,
+    app.sp_fx_rates_put,
+    app.sp_fx_rates_span,
+    app.sp_fx_rate,
     app.sp_record_quotes,
     app.sp_audit_verify,
     app.sp_audit_heads,
@@ -86,6 +90,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_audit_anchor_put,
     app.sp_token_key_set,
     app.sp_token_keys_retire,
+    app.sp_integrity_check,
     app.sp_housekeep
 TO app_migrate;
 
@@ -98,9 +103,11 @@ GRANT SELECT ON
     reporting.orders,
     reporting.executions,
     reporting.order_events,
+    reporting.fx_rates,
     reporting.cash,
     reporting.cash_movements,
     reporting.equity,
+    reporting.equity_by_currency,
     reporting.account_summary,
     reporting.equity_history,
     reporting.bars,
@@ -111,14 +118,17 @@ GRANT EXECUTE ON FUNCTION
     reporting.daily_pnl,
     reporting.bars_between,
     reporting.order_timeline,
-    reporting.health
+    reporting.health,
+    reporting.fifo_lots,
+    reporting.fifo_realized
 TO app_read;
 
 -- Called by the policies and views, in the reader's name.
 GRANT EXECUTE ON FUNCTION
     security.token_user(),
     security.token_active(),
-    security.token_accounts()
+    security.token_accounts(),
+    app.sp_fx_rate
 TO app_read;
 
 GRANT SELECT (account_id, name, currency, route, paper, created_at)
@@ -129,7 +139,7 @@ GRANT SELECT (scope, scope_id, state, reason)
 ON app.trading_states TO app_read;
 GRANT SELECT (account_id, order_quantity_max, order_notional_max, price_collar)
 ON app.risk_limits TO app_read;
-GRANT SELECT (instrument_id, symbol, name, currency, tick_size, lot_size, tradable)
+GRANT SELECT (instrument_id, symbol, name, currency, tick_size, lot_size, multiplier, tradable)
 ON app.instruments TO app_read;
 GRANT SELECT (instrument_id, price, source, source_at, received_at)
 ON market.last_prices TO app_read;
@@ -143,15 +153,17 @@ GRANT SELECT (
     pending_quantity, pending_limit_price, pending_stop_price, created_by, created_at, updated_at
 ) ON app.orders TO app_read;
 GRANT SELECT (
-    execution_id, order_id, account_id, instrument_id, kind, corrects, side, quantity, price,
-    currency, fee, fee_currency, executed_at, recorded_at
+    execution_id, order_id, account_id, instrument_id, source, exec_base, kind, corrects, side,
+    quantity, price, currency, fee, fee_currency, executed_at, recorded_at
 ) ON app.executions TO app_read;
 GRANT SELECT (
     order_event_id, order_id, kind, source, status_before, status_after, applied, reason,
     event_at, recorded_at
 ) ON app.order_events TO app_read;
-GRANT SELECT (account_id, currency, amount)
+GRANT SELECT (account_id, currency, amount, fees)
 ON app.cash_balances TO app_read;
+GRANT SELECT (base, quote, rate_date, rate, source, original_date)
+ON market.fx_rates TO app_read;
 GRANT SELECT (account_id, currency, amount, kind, created_at)
 ON app.cash_movements TO app_read;
 GRANT SELECT (account_id, equity_at, currency, cash, market_value)

@@ -81,7 +81,7 @@ DECLARE
     v_table text;
 BEGIN
     FOREACH v_table IN ARRAY ARRAY[
-        'app.instruments', 'market.last_prices', 'market.bars', 'market.quotes'
+        'app.instruments', 'market.last_prices', 'market.bars', 'market.quotes', 'market.fx_rates'
     ] LOOP
         EXECUTE format('DROP POLICY IF EXISTS token_anyone ON %s', v_table);
         EXECUTE format(

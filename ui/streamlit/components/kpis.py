@@ -62,9 +62,8 @@ def _of(rows: Sequence[AccountSummary], currency: str) -> list[Card]:
     day = None
     if all(row.day_pnl is not None for row in rows):
         day = _sum(row.day_pnl or Decimal(0) for row in rows)
-    unpriced = sum(row.unpriced for row in rows)
     return [
-        Card(f"Equity ({currency})", formats.money(equity), *_unpriced(unpriced)),
+        Card(f"Equity ({currency})", formats.money(equity), *_left_out(rows)),
         Card(
             "Day P&L",
             formats.signed_money(day),
@@ -93,10 +92,14 @@ def _of(rows: Sequence[AccountSummary], currency: str) -> list[Card]:
     ]
 
 
-def _unpriced(count: int) -> tuple[str, Decimal]:
-    if not count:
-        return "", Decimal(0)
-    return f"{count} position{'s' if count > 1 else ''} without a price", Decimal(-1)
+def _left_out(rows: Sequence[AccountSummary]) -> tuple[str, Decimal]:
+    unpriced = sum(row.unpriced for row in rows)
+    unconverted = sum(row.unconverted for row in rows)
+    said = [
+        *([f"{unpriced} position{'s' if unpriced > 1 else ''} without a price"] * bool(unpriced)),
+        *([f"{unconverted} without an exchange rate"] * bool(unconverted)),
+    ]
+    return ", ".join(said), Decimal(-len(said))
 
 
 def _part(value: Decimal, whole: Decimal) -> Decimal | None:

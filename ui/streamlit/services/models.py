@@ -34,7 +34,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AccountSummary:
-    """What an account is worth now; `unpriced` counts open positions without any price."""
+    """What an account is worth now, in its currency.
+
+    What has no value in it is left out: `unpriced` open positions without any price, and
+    `unconverted` currencies without a rate.
+    """
 
     account_id: int
     currency: str
@@ -50,6 +54,7 @@ class AccountSummary:
     day_pnl: Decimal | None
     open_orders: int
     unpriced: int
+    unconverted: int
     # Of the oldest price that counts here; None without an open position.
     price_received_at: datetime | None
 

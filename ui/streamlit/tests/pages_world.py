@@ -177,6 +177,7 @@ def make_summary(account_id: int = 1, **changes: Any) -> AccountSummary:
         day_pnl=Decimal("120.25"),
         open_orders=1,
         unpriced=0,
+        unconverted=0,
         price_received_at=NOW,
     )
     return replace(summary, **changes)

@@ -13,7 +13,7 @@ from app.admin.arguments import make_parser
 from app.admin.auditing import is_direct, run_direct
 from app.admin.client import Api, Failed, Refused, find_login
 from app.admin.commands import Rows, run, scope_of
-from app.admin.direct import force_state
+from app.admin.direct import check_integrity, force_state, import_rates
 
 STATES = {"halt": "halted", "reduce": "reducing", "resume": "active"}
 
@@ -24,7 +24,7 @@ def main(
     transport: httpx.BaseTransport | None = None,
     out: TextIO | None = None,
 ) -> int:
-    """Run one command; 0 when it was done, 1 when not, 2 when it was not understood."""
+    """Run one command; 0 when it was done, 1 when not or a check failed, 2 when misunderstood."""
     said = make_parser().parse_args(arguments)
     out = out or sys.stdout
     try:
@@ -51,10 +51,14 @@ def main(
         out.write(json.dumps(rows[0], indent=1) + "\n")
     else:
         show(rows, out, as_json=said.json)
-    return 0
+    return 1 if said.topic == "integrity" and rows else 0
 
 
 def _directly(said: argparse.Namespace) -> Rows:
+    if said.topic == "fx":
+        return [import_rates(said.file)]
+    if said.topic == "integrity":
+        return check_integrity()
     scope, scope_id = scope_of(said)
     state = STATES[said.verb]
     force_state(

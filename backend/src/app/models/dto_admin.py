@@ -70,6 +70,7 @@ class InstrumentSet(Inbound):
     tick_size: PositiveNumber
     lot_size: PositiveNumber
     tradable: bool = True
+    multiplier: PositiveNumber = Decimal(1)
 
 
 class StrategySet(Inbound):
@@ -232,6 +233,7 @@ class InstrumentShown(Outbound):
     currency: str
     tick_size: NumberShown
     lot_size: NumberShown
+    multiplier: NumberShown
     tradable: bool
 
 

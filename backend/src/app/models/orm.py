@@ -129,6 +129,7 @@ class Instrument(Base):
     currency: Mapped[str]
     tick_size: Mapped[Decimal]
     lot_size: Mapped[Decimal]
+    multiplier: Mapped[Decimal]
     tradable: Mapped[bool]
 
 
@@ -208,6 +209,7 @@ class CashBalance(Base):
     account_id: Mapped[AccountKey]
     currency: Mapped[TextKey]
     amount: Mapped[Decimal]
+    fees: Mapped[Decimal]
 
 
 class CashMovement(Base):
@@ -271,6 +273,19 @@ class LastPrice(Base):
     source: Mapped[str]
     source_at: Mapped[datetime]
     received_at: Mapped[datetime]
+
+
+class FxRate(Base):
+    """What one unit of a currency was in another on a day."""
+
+    __tablename__ = "fx_rates"
+    __table_args__ = {"schema": "market"}  # noqa: RUF012
+    quote: Mapped[TextKey]
+    base: Mapped[TextKey]
+    rate_date: Mapped[date] = mapped_column(primary_key=True)
+    rate: Mapped[Decimal]
+    source: Mapped[str]
+    original_date: Mapped[date | None]
 
 
 class AuditEntry(Base):

@@ -197,6 +197,19 @@ class Position(Base):
     updated_at: Mapped[datetime]
 
 
+class IntegrityBreak(Base):
+    """A figure that is not what its rows make it."""
+
+    __tablename__ = "integrity_breaks"
+    __table_args__ = {"schema": "app"}  # noqa: RUF012
+    account_id: Mapped[AccountKey]
+    figure: Mapped[TextKey]
+    subject: Mapped[TextKey]
+    ours: Mapped[Decimal]
+    expected: Mapped[Decimal]
+    found_at: Mapped[datetime]
+
+
 class OutboxEvent(Base):
     """What is owed to a broker."""
 

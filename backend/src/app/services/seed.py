@@ -30,6 +30,8 @@ from supertokens_python.recipe.userroles.asyncio import (
 from supertokens_python.types.base import AccountInfoInput
 
 from app.services.database_setup import REPOSITORY_DIR, SetupError, SetupSettings
+from app.services.fx_rates import SOURCE as RATES_SOURCE
+from app.services.fx_rates import Rate, RatesUnreadable, put_rates, read_rates
 
 ACTOR = "system:seed"
 SOURCE = "replay"
@@ -90,6 +92,7 @@ class Instrument(_Section):
     name: str
     tick_size: Decimal
     lot_size: Decimal
+    multiplier: Decimal = Decimal(1)
 
 
 class Risk(_Section):
@@ -132,6 +135,7 @@ def seed(settings: SeedSettings) -> None:
     with settings.connect("app_migrate") as connection:
         account_ids = _lay_master_data(connection, demo, user_ids)
         _lay_bars(connection, settings.demo_config.parent / "daily_bars.csv.gz")
+        _lay_rates(connection, settings.demo_config.parent / "fx_rates.csv.gz")
     write_demo_file(settings, demo, passwords, account_ids)
 
 
@@ -215,7 +219,7 @@ def _lay_master_data(
     for instrument in demo.instruments:
         words = (instrument.symbol, instrument.name, CURRENCY)
         sizes = (instrument.tick_size, instrument.lot_size)
-        _call(connection, "instrument_upsert", *words, *sizes, True)
+        _call(connection, "instrument_upsert", *words, *sizes, True, instrument.multiplier)
     account_ids = {}
     for account in demo.accounts:
         account_ids[account.name] = _lay_account(connection, account, demo.risk)
@@ -257,6 +261,28 @@ def _lay_bars(connection: psycopg.Connection, path: Path) -> None:
     for start in range(0, len(bars), BARS_A_CALL):
         batch = json.dumps(bars[start : start + BARS_A_CALL])
         connection.execute("SELECT app.sp_bars_put(%s, %s::jsonb)", [SOURCE, batch])
+
+
+def _lay_rates(connection: psycopg.Connection, path: Path) -> None:
+    """Load exchange rates once, moved in time as the bars are."""
+    if connection.execute("SELECT FROM app.sp_fx_rates_span(%s)", [RATES_SOURCE]).fetchone():
+        return
+    try:
+        put_rates(connection, ACTOR, list(rates_redated(read_rates(path), _today())))
+    except RatesUnreadable as error:
+        raise SetupError(str(error)) from error
+
+
+def rates_redated(rates: Iterable[Rate], today: date) -> Iterator[Rate]:
+    """Yield rates moved so that the last ones are of the last session, one session after another.
+
+    `original_date` says which day it really was.
+    """
+    days = sorted({rate["rate_date"] for rate in rates}, reverse=True)
+    moved = dict(zip(days, sessions_before(today), strict=False))
+    for rate in rates:
+        was = rate["rate_date"]
+        yield {**rate, "rate_date": moved[was].isoformat(), "original_date": was}
 
 
 def _today() -> date:

@@ -60,7 +60,15 @@ async def instrument_set(
     connection: asyncpg.Connection, caller: Caller, request_id: str, it: InstrumentSet
 ) -> int:
     """Make or change an instrument; returns its id."""
-    arguments = (it.symbol, it.name, it.currency, it.tick_size, it.lot_size, it.tradable)
+    arguments = (
+        it.symbol,
+        it.name,
+        it.currency,
+        it.tick_size,
+        it.lot_size,
+        it.tradable,
+        it.multiplier,
+    )
     return int(await _call(connection, caller, request_id, "sp_admin_instrument", *arguments))
 
 

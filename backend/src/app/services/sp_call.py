@@ -34,6 +34,7 @@ REFUSALS: dict[str, type[AppError]] = {
         errors_trading.ReplaceEmpty,
         errors_trading.UserNotFound,
         errors_trading.CurrencyFixed,
+        errors_trading.MultiplierFixed,
         errors_trading.NameTaken,
     )
 }

@@ -50,7 +50,11 @@ async def set_account(
     return AccountId(account_id=str(account_id))
 
 
-@router.put("/instruments", summary="Make or change an instrument", responses=_refusals())
+@router.put(
+    "/instruments",
+    summary="Make or change an instrument",
+    responses=_refusals(errors_trading.CurrencyFixed, errors_trading.MultiplierFixed),
+)
 async def set_instrument(
     instrument: InstrumentSet, actor: SignedIn, request_id: RequestId, database: DatabaseDep
 ) -> InstrumentId:
