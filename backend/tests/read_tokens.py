@@ -7,10 +7,12 @@ from uuid import UUID
 import asyncpg
 from fixtures_postgres import Database
 
+from app.core.token_keys import key_id_of
 
-def sign(key: str, user_id: UUID | str, *, key_id: str = "k1", valid_s: float = 300) -> str:
+
+def sign(key: str, user_id: UUID | str, *, key_id: str | None = None, valid_s: float = 300) -> str:
     """Return a token in the form that security.token_user() reads."""
-    signed = f"{key_id}.{user_id}.{int(time.time() + valid_s)}"
+    signed = f"{key_id or key_id_of(key)}.{user_id}.{int(time.time() + valid_s)}"
     return f"{signed}.{hmac.digest(key.encode(), signed.encode(), 'sha256').hex()}"
 
 

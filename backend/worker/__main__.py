@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
+from app.audits.sinks import SinkError, open_sink
 from app.core.logging import configure_logging, get_logger
 from app.core.settings import MissingSecret, Settings, get_settings
 from app.services.broker import Broker
@@ -39,8 +40,9 @@ Settings come from the environment and from the files of SECRETS_DIR:
   IB_HOST (none: accounts of route ib wait), IB_PORT (7497: a TWS with a paper login),
   IB_CLIENT_ID (1 to 999999, default 11; one worker only, always the same),
   SEND_TIMEOUT_S, SEND_VALID_S, SHARD_LEASE_S, POLL_INTERVAL_MS, QUERY_AFTER_S,
+  ANCHOR_SINK (folder:/path or git:/path-or-address; none: no anchors), ANCHOR_EVERY_S,
   WORKER_METRICS_HOST, WORKER_METRICS_PORT, LOG_LEVEL;
-  secrets app_worker_password, webhook_hmac, qc_token.
+  secrets app_worker_password, webhook_hmac, qc_token, anchor_key.
 
 Answers GET /metrics and /healthz on WORKER_METRICS_HOST:WORKER_METRICS_PORT.
 SIGTERM and SIGINT finish the batch in flight, give the shards back and end with 0;
@@ -72,6 +74,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="how many of the shards this worker takes; the rest is left to other workers",
     )
     return parser.parse_args(arguments)
+
+
+def check_anchoring(settings: Settings) -> None:
+    """Refuse a sink that is not served, or one without a key to sign with."""
+    if settings.anchor_sink:
+        settings.secret("anchor_key")
+        try:
+            open_sink(settings.anchor_sink)
+        except SinkError as error:
+            raise ConfigurationError(str(error)) from error
 
 
 def check_times(settings: Settings) -> None:
@@ -109,6 +121,7 @@ def make_brokers(settings: Settings, bridges: Bridges, database: Database) -> di
 async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFactory) -> None:
     """Run the worker until a signal ends it."""
     check_times(settings)
+    check_anchoring(settings)
     metrics, bridges = Metrics(), Bridges()
     # Few: the role's connections are shared by all workers, and each loop needs one for moments.
     pooled = settings.model_copy(update={"database_pool_size": POOL_SIZE})

@@ -66,6 +66,8 @@ class Metrics:
             "integrity_breaks", "Figures that are not what the executions make them."
         )
         self.audit_broken = gauge("audit_broken_streams", "Streams whose hash chain is broken.")
+        self.anchor_number = gauge("audit_anchor_number", "Newest anchor outside the database.")
+        self.anchored_at_s = gauge("audit_anchored_at_seconds", "When it was made, since 1970.")
 
     def failed(self, step: str) -> None:
         """Count a failed step."""

@@ -246,7 +246,10 @@ class AuditWatch:
         else:
             self._broken.add(report.stream_id)
             log.error(
-                "audit_chain_broken", stream_id=report.stream_id, broken_seq=report.broken_seq
+                "audit_chain_broken",
+                stream_id=report.stream_id,
+                broken_seq=report.broken_seq,
+                why=report.why,
             )
         self._metrics.audit_broken.set(len(self._broken))
         return False

@@ -17,6 +17,7 @@ from app.core.settings import Settings
 from app.services.broker import Broker
 from app.services.db import Database
 
+from .anchoring import Anchorer
 from .bridges import Bridges
 from .consumer import InboxApplier, Sender, SendLimits
 from .faults import log_failure
@@ -47,6 +48,7 @@ ACKNOWLEDGE_EVERY_S = 1.0
 INFLIGHT_EVERY_S = 1.0
 OUTBOX_EVERY_S = 5.0
 AUDIT_EVERY_S = 60.0
+ANCHOR_LOOK_EVERY_S = 10.0
 HOUSE_EVERY_S = 60.0
 EQUITY_EVERY_S = 10.0
 INTEGRITY_EVERY_S = 300.0
@@ -239,6 +241,7 @@ class Service:
         inflight = InflightQuery(
             database, lanes, metrics, after_s=settings.query_after_s, on_owed=wake_sender
         )
+        anchorer = Anchorer(database, lanes, metrics, settings=settings)
         poll_s = settings.poll_interval_ms / 1000
         return [
             Loop("send", sender.step, poll_s),
@@ -248,6 +251,7 @@ class Service:
             Loop("inflight", inflight.step, INFLIGHT_EVERY_S),
             Loop("outbox", OutboxWatch(database, lanes, metrics).step, OUTBOX_EVERY_S),
             Loop("audit", AuditWatch(database, lanes, metrics, self._sample).step, AUDIT_EVERY_S),
+            Loop("anchor", anchorer.step, ANCHOR_LOOK_EVERY_S),
             Loop("house", Housekeeper(database, lanes, keep_of(settings)).step, HOUSE_EVERY_S),
             Loop("rollup", RollUp(database, lanes).step, ROLLUP_EVERY_S),
             Loop("equity", EquitySampler(database, lanes).step, EQUITY_EVERY_S),

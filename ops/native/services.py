@@ -192,6 +192,7 @@ def _shared_env(it: Installation) -> dict[str, str]:
         "SITE_ADDRESS": f"http://{it.host}",
         "DEMO_CONFIG": str(it.root / "db/postgres/demo/demo.toml"),
         "BRIDGE_FILE": str(it.root / "ops/quantconnect/main.py"),
+        "ANCHOR_SINK": f"folder:{it.run_dir / 'anchors'}",
     }
     return {**defaults, **it.environ, **_topology(it), **_state_paths(it)}
 

@@ -21,6 +21,7 @@ DATA = (
     "toml",
     "yaml",
     "json",
+    "python",
     "ini",
     "caddyfile",
     "nginx",

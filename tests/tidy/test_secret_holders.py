@@ -76,8 +76,7 @@ def test_no_process_asks_for_a_secret_that_it_is_not_given(process: str) -> None
 def test_every_secret_that_is_made_is_explained() -> None:
     opens = PAGE.partition("| what it opens |")[2].partition("## ")[0]
     explained = set(re.findall(r"^\| `(\w+)` \|", opens, re.MULTILINE))
-    # Made for what is to come; the page says that nobody has it yet.
-    assert set(secret_files.NAMES) - {"anchor_key"} == explained
+    assert set(secret_files.NAMES) == explained
 
 
 def test_the_secrets_folder_of_the_repository_holds_templates_only() -> None:

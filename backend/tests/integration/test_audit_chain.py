@@ -8,6 +8,8 @@ import asyncpg
 import pytest
 from fixtures_postgres import Database, make_account, make_user
 
+from app.audits.repo import verify_slices
+
 LENGTH = 6
 CHANGES = (
     "UPDATE audit.audit_log SET action = 'x'",
@@ -27,6 +29,12 @@ async def superuser(database: Database) -> asyncpg.Connection:
         detail = json.dumps({"number": number, "price": "1.50", "text": 'ü"\\\n'})
         assert await connection.fetchval(query, detail) == number
     return connection
+
+
+async def why(connection: asyncpg.Connection) -> str | None:
+    """Return what is wrong at the first broken row."""
+    reason: str | None = await connection.fetchval("SELECT why FROM app.sp_audit_verify(7)")
+    return reason
 
 
 async def verify(connection: asyncpg.Connection) -> tuple[int, int | None]:
@@ -72,6 +80,7 @@ async def test_an_edit_is_found_at_its_row(superuser: asyncpg.Connection, change
     update = f"UPDATE audit.audit_log SET {change} WHERE stream_id = 7 AND seq = 4"  # noqa: S608
     await tamper(superuser, update)
     assert await verify(superuser) == (LENGTH, 4)
+    assert await why(superuser) == ("link" if "prev_hash" in change else "content")
 
 
 async def test_an_edit_with_a_new_hash_is_found_at_the_next_row(
@@ -84,6 +93,7 @@ async def test_an_edit_with_a_new_hash_is_found_at_the_next_row(
         " WHERE stream_id = 7 AND seq = 4",
     )
     assert await verify(superuser) == (LENGTH, 5)
+    assert await why(superuser) == "link"
 
 
 @pytest.mark.parametrize("seq", [1, 4, LENGTH])
@@ -93,6 +103,7 @@ async def test_a_deletion_is_found_at_the_missing_number(
     delete = f"DELETE FROM audit.audit_log WHERE stream_id = 7 AND seq = {seq}"  # noqa: S608
     await tamper(superuser, delete)
     assert await verify(superuser) == (LENGTH - 1, seq)
+    assert await why(superuser) == "missing"
 
 
 async def test_a_chain_that_was_emptied_is_found(superuser: asyncpg.Connection) -> None:
@@ -118,11 +129,71 @@ async def test_an_append_past_the_head_is_found(superuser: asyncpg.Connection) -
         LENGTH,
     )
     assert await verify(superuser) == (LENGTH + 1, LENGTH + 1)
+    assert await why(superuser) == "extra"
+
+
+async def test_a_row_before_the_first_is_found(superuser: asyncpg.Connection) -> None:
+    await superuser.execute(
+        "INSERT INTO audit.audit_log SELECT stream_id, 0, epoch_us, actor, db_user, action, detail,"
+        " '', prev_hash FROM audit.audit_log WHERE stream_id = 7 AND seq = 1"
+    )
+    assert await verify(superuser) == (LENGTH + 1, 1)
+    assert await why(superuser) == "extra"
 
 
 async def test_a_head_that_was_moved_is_found(superuser: asyncpg.Connection) -> None:
     await superuser.execute("UPDATE app.streams SET head = sha256('x') WHERE stream_id = 7")
     assert await verify(superuser) == (LENGTH, LENGTH)
+    assert await why(superuser) == "head"
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 6, 7])
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("SELECT 1", (LENGTH, None)),
+        ("UPDATE audit.audit_log SET action = 'x' WHERE stream_id = 7 AND seq = 4", (None, 4)),
+        ("DELETE FROM audit.audit_log WHERE stream_id = 7 AND seq = 4", (None, 4)),
+        ("DELETE FROM audit.audit_log WHERE stream_id = 7 AND seq BETWEEN 3 AND 5", (None, 3)),
+        ("DELETE FROM audit.audit_log WHERE stream_id = 7 AND seq = 6", (None, 6)),
+        ("DELETE FROM audit.audit_log WHERE stream_id = 7", (None, 1)),
+        ("UPDATE app.streams SET seq = 4 WHERE stream_id = 7", (None, 5)),
+        ("UPDATE app.streams SET head = '' WHERE stream_id = 7", (None, 6)),
+        (
+            "UPDATE app.streams AS s SET seq = 4, head = a.hash FROM audit.audit_log AS a"
+            " WHERE s.stream_id = 7 AND a.stream_id = 7 AND a.seq = 4",
+            (None, 5),
+        ),
+    ],
+)
+async def test_slices_find_what_the_whole_finds(
+    superuser: asyncpg.Connection, rows: int, statement: str, found: tuple[int | None, int | None]
+) -> None:
+    await tamper(superuser, statement)
+    _, whole = await verify(superuser)
+    assert whole == found[1]
+
+    async def read(*slice_: int) -> asyncpg.Record:
+        return await superuser.fetchrow("SELECT * FROM app.sp_audit_verify($1, $2, $3)", *slice_)
+
+    report = await verify_slices(read, 7, rows)
+    assert report.broken_seq == found[1]
+    assert found[0] is None or report.checked == found[0]
+
+
+@pytest.mark.parametrize("text", ["plain", 'quo"te\\ back', "\b\f\n\r\t\x01\x7f", "ü\u2028😀", ""])
+@pytest.mark.parametrize("detail", [{}, {"a": [1, "1.50", None, True, {"b": 1e30}]}, [1.10], "x"])
+async def test_what_is_hashed_is_the_text_of_the_json_array(
+    superuser: asyncpg.Connection, text: str, detail: object
+) -> None:
+    fields = (2**62, 1, -5, text, f"role {text}", text, json.dumps(detail))
+    same = await superuser.fetchrow(
+        "SELECT app.sp_audit_entry($1, $2, $3, $4, $5, $6, $7::text::jsonb) AS ours,"
+        " jsonb_build_array($1::bigint, $2::bigint, $3::bigint, $4::text, $5::text, $6::text,"
+        "   $7::text::jsonb)::text AS theirs",
+        *fields,
+    )
+    assert same["ours"] == same["theirs"]
 
 
 @pytest.mark.parametrize("change", CHANGES)

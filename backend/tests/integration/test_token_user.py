@@ -8,11 +8,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import asyncpg
+import psycopg
 import pytest
 from fixtures_postgres import Database
 from read_tokens import sign
+from sp_calls import audited
 
-from app.services.database_setup import hmac_blocks, load_token_key
+from app.core.token_keys import key_id_of
+from app.services.database_setup import hmac_blocks, load_token_key, retire_token_keys
 
 # RFC 4231, test cases 1, 2, 3, 4, 6 and 7: key, data, HMAC-SHA-256.
 VECTORS = [
@@ -162,24 +165,28 @@ async def test_what_is_signed_in_another_form_is_nobody_and_no_error(
     assert await believed(owner, f"{signed}.{signature}") is None
 
 
-async def test_a_new_key_ends_the_tokens_of_the_old_one(
+async def test_an_old_key_is_believed_until_it_is_retired(
     owner: asyncpg.Connection, database: Database, key: str, tmp_path: Path
 ) -> None:
-    for name in ("app_migrate_password", "db_token_key"):
-        (tmp_path / name).write_text(database.settings.secret(name))
+    (tmp_path / "app_migrate_password").write_text(database.settings.secret("app_migrate_password"))
     (tmp_path / "db_token_key").write_text("another key")
-    load_token_key(database.settings.model_copy(update={"secrets_dir": tmp_path}))
+    rotated = database.settings.model_copy(update={"secrets_dir": tmp_path})
+    with pytest.raises(psycopg.Error, match="migrate first"):
+        retire_token_keys(rotated)
+    for _ in range(2):
+        load_token_key(rotated)
+    for one in (key, "another key"):
+        assert await believed(owner, sign(one, USER)) == USER
+    # Neither key signs in the name of the other.
+    assert await believed(owner, sign(key, USER, key_id=key_id_of("another key"))) is None
+
+    for _ in range(2):
+        retire_token_keys(rotated)
 
     assert await believed(owner, sign(key, USER)) is None
     assert await believed(owner, sign("another key", USER)) == USER
-
-
-async def test_two_keys_are_believed_while_one_replaces_the_other(
-    owner: asyncpg.Connection, key: str
-) -> None:
-    await owner.execute(
-        "INSERT INTO security.token_keys (key_id, inner_block, outer_block) VALUES ('k2', $1, $2)",
-        *hmac_blocks(b"next"),
-    )
-    assert await believed(owner, sign(key, USER)) == USER
-    assert await believed(owner, sign("next", USER, key_id="k2")) == USER
+    actions = [action for action in await audited(database, 0) if action.startswith("token_key")]
+    assert actions == ["token_key.set", "token_key.set", "token_key.retire"]
+    details = await owner.fetch("SELECT detail::text FROM audit.audit_log WHERE stream_id = 0")
+    inner, _ = hmac_blocks(b"another key")
+    assert not any(inner.hex() in row[0] or "another key" in row[0] for row in details)

@@ -1,50 +1,95 @@
--- sp_audit_verify(stream) -> rows checked, first broken sequence number or NULL when whole
--- Finds an edit (its row, or the next one when its hash was made anew), a gap (the missing number),
--- a cut-off tail and an append past the head. Reads one snapshot, so writers do not disturb it.
--- A rewritten chain with a rewritten head is found by the anchors outside the database alone.
--- Callers: app_worker, app_migrate.
+-- sp_audit_verify(stream, from, rows max) -> rows checked, first broken sequence number, why, next
+-- Checks a stream's chain, or that slice of it, in one pass. Null for the broken number means
+-- whole; `next_seq` is where the next slice begins, null after the last.
+-- `why` says what is wrong at that number:
+--   missing  there is no such row          content  the row was edited: its hash is another
+--   link     it follows another row        extra    a row that the head knows nothing of
+--   head     the head is another than the hash of the last row
+-- Reads one snapshot, so writers do not disturb it. A chain that was made anew after an edit, and a
+-- tail that was cut off together with the head, are whole: only the anchors outside the database
+-- find those (docs/audit.md). Callers: app_worker, app_migrate, sp_admin_audit_verify.
+-- Test: test_audit_chain.py
 
-CREATE OR REPLACE FUNCTION app.sp_audit_verify(p_stream_id bigint)
-RETURNS TABLE (checked bigint, broken_seq bigint)
-LANGUAGE sql
+CREATE OR REPLACE FUNCTION app.sp_audit_verify(
+    p_stream_id bigint, p_from_seq bigint DEFAULT 1, p_rows_max bigint DEFAULT NULL
+)
+RETURNS TABLE (checked bigint, broken_seq bigint, why text, next_seq bigint)
+LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    -- The first number after the slice.
+    v_end bigint := p_from_seq + p_rows_max;
+    v_head_seq bigint;
+    v_head bytea;
+    v_before bytea := '\x';
+    v_last bytea;
+BEGIN
+    SELECT s.seq, s.head INTO v_head_seq, v_head
+    FROM app.streams AS s WHERE s.stream_id = p_stream_id;
+    v_head_seq := coalesce(v_head_seq, 0);
+    IF p_from_seq > 1 THEN
+        SELECT a.hash INTO v_before
+        FROM audit.audit_log AS a
+        WHERE a.stream_id = p_stream_id AND a.seq = p_from_seq - 1;
+    END IF;
+
     WITH links AS (
         SELECT
             a.*,
-            row_number() OVER w AS expected_seq,
-            lag(a.hash, 1, '\x') OVER w AS expected_prev_hash
+            p_from_seq - 1 + row_number() OVER w AS expected_seq,
+            lag(a.hash, 1, v_before) OVER w AS expected_prev_hash
         FROM audit.audit_log AS a
         WHERE a.stream_id = p_stream_id
+            AND (a.seq >= p_from_seq OR p_from_seq = 1)
+            AND (a.seq < v_end OR v_end IS NULL)
         WINDOW w AS (ORDER BY a.seq)
     ),
-    broken AS (
-        SELECT min(l.expected_seq) AS seq
-        FROM links AS l
-        WHERE l.seq <> l.expected_seq
-           OR l.prev_hash <> l.expected_prev_hash
-           OR l.hash <> app.sp_audit_hash(
-               l.prev_hash, l.stream_id, l.seq, l.epoch_us, l.actor, l.db_user, l.action, l.detail
-           )
-    ),
-    tail AS (
+    judged AS (
         SELECT
-            count(*) AS rows,
-            (array_agg(l.hash ORDER BY l.seq DESC))[1] AS hash
+            l.expected_seq, l.seq, l.hash,
+            CASE
+                WHEN l.seq < l.expected_seq OR l.seq > v_head_seq THEN 'extra'
+                WHEN l.seq > l.expected_seq THEN 'missing'
+                WHEN l.prev_hash IS DISTINCT FROM l.expected_prev_hash THEN 'link'
+                WHEN l.hash <> app.sp_audit_hash(
+                    l.prev_hash, l.stream_id, l.seq, l.epoch_us, l.actor, l.db_user, l.action,
+                    l.detail
+                ) THEN 'content'
+            END AS fault
         FROM links AS l
-    ),
-    head AS (
-        SELECT coalesce(max(s.seq), 0) AS seq, max(encode(s.head, 'hex')) AS hash
-        FROM app.streams AS s
-        WHERE s.stream_id = p_stream_id
     )
     SELECT
-        tail.rows,
-        coalesce(broken.seq, CASE
-            WHEN tail.rows <> head.seq THEN least(tail.rows, head.seq) + 1
-            WHEN tail.rows > 0 AND encode(tail.hash, 'hex') <> head.hash THEN head.seq
-        END)
-    FROM broken, tail, head
+        count(*),
+        min(j.expected_seq) FILTER (WHERE j.fault IS NOT NULL),
+        (array_agg(j.fault ORDER BY j.expected_seq) FILTER (WHERE j.fault IS NOT NULL))[1],
+        (array_agg(j.hash) FILTER (WHERE j.seq = v_head_seq))[1]
+    INTO checked, broken_seq, why, v_last
+    FROM judged AS j;
+
+    -- Rows that the head counts and the table has not, after those that were checked.
+    IF p_from_seq + checked < least(coalesce(v_end, v_head_seq + 1), v_head_seq + 1) THEN
+        IF broken_seq IS NULL THEN
+            broken_seq := p_from_seq + checked;
+            why := 'missing';
+        END IF;
+    ELSIF v_end <= v_head_seq THEN
+        next_seq := v_end;
+    ELSIF broken_seq IS NULL THEN
+        SELECT min(a.seq) INTO broken_seq
+        FROM audit.audit_log AS a
+        WHERE a.stream_id = p_stream_id AND a.seq > v_head_seq;
+        IF broken_seq IS NOT NULL THEN
+            why := 'extra';
+        ELSIF v_head_seq >= p_from_seq AND v_last IS DISTINCT FROM v_head
+            OR v_head_seq = 0 AND v_head <> '\x'
+        THEN
+            broken_seq := v_head_seq;
+            why := 'head';
+        END IF;
+    END IF;
+    RETURN NEXT;
+END
 $$;

@@ -4,7 +4,7 @@
 -- done events by whole days of UTC, so that partitions and hypertables keep the same rows, and
 -- revoked sessions that no token can name any more; thins out old samples of equity. Equity and
 -- bars stay for ever when nothing is said, else at least as long: they go by whole partitions.
--- Meant for a daily timer.
+-- Meant for a daily timer; audited on the system's stream, since it takes rows away.
 -- IN422 keep_invalid below one day. Callers: app_worker, app_migrate.
 
 CREATE OR REPLACE FUNCTION app.sp_housekeep(
@@ -21,6 +21,7 @@ DECLARE
     v_bucket interval := interval '5 min';
     v_midnight timestamptz := '2000-01-01 00:00+00';
     v_dropped integer := 0;
+    v_forgotten bigint;
 BEGIN
     IF least(p_quotes_keep, p_events_keep, p_sessions_keep, p_equity_keep, p_bars_keep) < v_day
         OR num_nulls(p_quotes_keep, p_events_keep, p_sessions_keep) > 0
@@ -62,6 +63,11 @@ BEGIN
             AND k.equity_at < date_bin(v_bucket, e.equity_at, v_midnight) + v_bucket
       );
     DELETE FROM security.revoked_sessions WHERE revoked_at < v_now - p_sessions_keep;
+    GET DIAGNOSTICS v_forgotten = ROW_COUNT;
+    -- Last, because it holds the system's stream until the commit.
+    PERFORM app.sp_audit_append(0, 'system:housekeep', 'house.kept', jsonb_build_object(
+        'partitions_dropped', v_dropped, 'sessions_forgotten', v_forgotten
+    ));
     RETURN v_dropped;
 END
 $$;

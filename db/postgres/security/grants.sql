@@ -39,7 +39,10 @@ GRANT EXECUTE ON FUNCTION
     app.sp_admin_limits,
     app.sp_admin_allow_list,
     app.sp_admin_cash,
-    app.sp_admin_user_rate
+    app.sp_admin_user_rate,
+    app.sp_admin_audit_heads,
+    app.sp_admin_audit_verify,
+    app.sp_audit_export
 TO app_write;
 
 -- The worker.
@@ -56,6 +59,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_outbox_age,
     app.sp_bridges,
     app.sp_audit_verify,
+    app.sp_audit_heads,
+    app.sp_audit_anchors,
+    app.sp_audit_anchor_put,
     app.sp_equity_sample,
     app.sp_integrity_check,
     app.sp_housekeep,
@@ -82,6 +88,12 @@ GRANT EXECUTE ON FUNCTION
     app.sp_fx_rate,
     app.sp_record_quotes,
     app.sp_audit_verify,
+    app.sp_audit_heads,
+    app.sp_audit_hashes,
+    app.sp_audit_anchors,
+    app.sp_audit_anchor_put,
+    app.sp_token_key_set,
+    app.sp_token_keys_retire,
     app.sp_integrity_check,
     app.sp_housekeep,
     app.sp_rollup

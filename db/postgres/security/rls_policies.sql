@@ -33,12 +33,27 @@ BEGIN
 END
 $$;
 
--- The audit log is read and appended to by the procedures, and read by its owner.
+-- The audit log and its anchors are read and appended to by the procedures, and read by their
+-- owner.
 SET LOCAL ROLE audit_owner;
-DROP POLICY IF EXISTS procedures_read ON audit.audit_log;
-CREATE POLICY procedures_read ON audit.audit_log FOR SELECT TO app_owner, audit_owner USING (TRUE);
-DROP POLICY IF EXISTS procedures_append ON audit.audit_log;
-CREATE POLICY procedures_append ON audit.audit_log FOR INSERT TO app_owner WITH CHECK (TRUE);
+DO $$
+DECLARE
+    v_table text;
+BEGIN
+    FOREACH v_table IN ARRAY ARRAY['audit.audit_log', 'audit.anchors'] LOOP
+        EXECUTE format('DROP POLICY IF EXISTS procedures_read ON %s', v_table);
+        EXECUTE format(
+            'CREATE POLICY procedures_read ON %s FOR SELECT TO app_owner, audit_owner USING (TRUE)',
+            v_table
+        );
+        EXECUTE format('DROP POLICY IF EXISTS procedures_append ON %s', v_table);
+        EXECUTE format(
+            'CREATE POLICY procedures_append ON %s FOR INSERT TO app_owner WITH CHECK (TRUE)',
+            v_table
+        );
+    END LOOP;
+END
+$$;
 SET LOCAL ROLE app_owner;
 
 -- What belongs to an account.

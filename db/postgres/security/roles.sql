@@ -11,6 +11,7 @@
 DO $$
 DECLARE
     v_role text;
+    v_database text;
 BEGIN
     FOREACH v_role IN ARRAY ARRAY[
         'app_owner', 'audit_owner', 'app_migrate', 'app_write', 'app_worker', 'app_read', 'core'
@@ -22,6 +23,15 @@ BEGIN
             'ALTER ROLE %I NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT',
             v_role
         );
+        -- A role may change its own defaults, also for one database; what it set is taken back.
+        EXECUTE format('ALTER ROLE %I RESET ALL', v_role);
+        FOR v_database IN
+            SELECT d.datname FROM pg_catalog.pg_db_role_setting AS s
+            JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
+            WHERE s.setrole = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = v_role)
+        LOOP
+            EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', v_role, v_database);
+        END LOOP;
         EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog', v_role);
     END LOOP;
 END

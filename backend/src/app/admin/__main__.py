@@ -10,6 +10,7 @@ from typing import TextIO
 import httpx
 
 from app.admin.arguments import make_parser
+from app.admin.auditing import is_direct, run_direct
 from app.admin.client import Api, Failed, Refused, find_login
 from app.admin.commands import Rows, run, scope_of
 from app.admin.direct import check_integrity, force_state, import_rates
@@ -27,7 +28,9 @@ def main(
     said = make_parser().parse_args(arguments)
     out = out or sys.stdout
     try:
-        if getattr(said, "direct", False):
+        if said.topic == "audit" and is_direct(said):
+            rows = run_direct(said)
+        elif getattr(said, "direct", False):
             rows = _directly(said)
         else:
             login = find_login(
@@ -43,7 +46,11 @@ def main(
         message = json.dumps(problem) if said.json else f"informania-admin: {_explained(error)}"
         sys.stderr.write(message + "\n")
         return 1
-    show(rows, out, as_json=said.json)
+    # A proof is one document for a program to check.
+    if said.topic == "audit" and said.verb in ("export", "prove"):
+        out.write(json.dumps(rows[0], indent=1) + "\n")
+    else:
+        show(rows, out, as_json=said.json)
     return 1 if said.topic == "integrity" and rows else 0
 
 

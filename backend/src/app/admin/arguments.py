@@ -18,8 +18,9 @@ LISTS = (
 EPILOG = """\
 Who signs in: --credentials FILE (like .run/demo.json), or --email and a prompt, or the environment:
 INFORMANIA_CREDENTIALS, INFORMANIA_EMAIL, INFORMANIA_PASSWORD, PUBLIC_URL.
-`trading halt --direct`, `fx` and `integrity` work without the API: they read SECRETS_DIR and ask
-Postgres themselves.
+`trading halt --direct`, `fx`, `integrity`, `audit anchor`, `audit prove`, and `audit verify` with
+--direct or --anchors work without the API: they read SECRETS_DIR (and ANCHOR_SINK) and ask Postgres
+themselves.
 """
 
 
@@ -49,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     cancel.add_argument("account", help="account_id")
     cancel.add_argument("--key", help="idempotency key, to repeat a request safely")
     _switches(_topic(topics, "trading", listed=False))
+    _auditing(_topic(topics, "audit", listed=False))
     rates = _topic(topics, "fx", listed=False).add_parser(
         "import", help="reference rates of the European Central Bank"
     )
@@ -137,3 +139,23 @@ def _switches(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         switch.add_argument("--direct", action="store_true", help="without the API, see below")
         if verb == "halt":
             switch.add_argument("--cancel-open", action="store_true", help="cancel open orders too")
+
+
+def _auditing(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verify = verbs.add_parser("verify", help="recompute the audit chains")
+    verify.add_argument("--account", help="account_id; 0 with --direct: the system's chain")
+    verify.add_argument("--direct", action="store_true", help="without the API")
+    verify.add_argument(
+        "--anchors",
+        nargs="?",
+        const="",
+        metavar="SINK",
+        help="also hold them against the anchors (ANCHOR_SINK, or this sink)",
+    )
+    verify.add_argument("--since", default="", help="leave out anchors of earlier names")
+    verify.add_argument("--public-key", help="in hex; without it that of the secret anchor_key")
+    verbs.add_parser("anchor", help="sign the heads of all chains now and put them in the sink")
+    prove = verbs.add_parser("prove", help="show that the newest anchor holds an account's head")
+    prove.add_argument("account", help="account_id; 0: the system's chain")
+    export = verbs.add_parser("export", help="print the history of an order with its proof")
+    export.add_argument("order", help="order_id")

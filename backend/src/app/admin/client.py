@@ -90,6 +90,10 @@ class Api:
             yield from page["items"]
             offset = page["next"]
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Read something."""
+        return self._send("GET", path)
+
     def put(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
         """Set master data."""
         return self._send("PUT", f"/api/admin/{kind}", body)

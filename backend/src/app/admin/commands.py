@@ -192,6 +192,27 @@ def trading_status(api: Api, said: Namespace) -> Rows:
     return [row for row in api.rows("trading-states") if row["state"] != "active"]
 
 
+def verify_audit(api: Api, said: Namespace) -> Rows:
+    """Recompute the audit chains; a broken one fails the command."""
+    body = {"account_id": said.account} if said.account else {}
+    found = api.post("/api/audit/verify", body)
+    return verdict(found["chains"], found["rows"], found["seconds"], found["broken"])
+
+
+def verdict(chains: int, rows: int, seconds: float, broken: Rows) -> Rows:
+    """Say how much was verified and how fast, or fail with what is broken."""
+    if broken:
+        lines = (", ".join(f"{name} {value}" for name, value in row.items()) for row in broken)
+        raise Failed("\n".join(["the audit log is not as it was:", *lines]))
+    rate = round(rows / seconds) if seconds else rows
+    return [{"chains": chains, "rows": rows, "seconds": seconds, "rows_per_s": rate, "whole": True}]
+
+
+def export_order(api: Api, said: Namespace) -> Rows:
+    """Show the history of an order with its proof."""
+    return [api.get(f"/api/audit/orders/{said.order}")]
+
+
 COMMANDS: dict[tuple[str, str], Callable[[Api, Namespace], Rows]] = {
     ("accounts", "create"): create_account,
     ("instruments", "create"): create_instrument,
@@ -206,4 +227,6 @@ COMMANDS: dict[tuple[str, str], Callable[[Api, Namespace], Rows]] = {
     ("trading", "reduce"): switch,
     ("trading", "resume"): switch,
     ("trading", "status"): trading_status,
+    ("audit", "verify"): verify_audit,
+    ("audit", "export"): export_order,
 }

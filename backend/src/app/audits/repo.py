@@ -1,35 +1,110 @@
-"""Reads that judge what was written: the audit log and the figures."""
+"""What is read to judge the audit log and the figures, and the anchors; side effect: Postgres."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
+from app.audits.anchors import Anchor, Head, read_anchor
+
+# A slice takes half a second; it holds its snapshot no longer, and ends before any time-out.
+ROWS_A_SLICE = 20_000
+
+ANCHOR_COLUMNS = "statement, signature, public_key, heads::text AS heads"
 ACCOUNTS_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What verifying one stream's hash chain found."""
+    """What verifying one stream's hash chain found; `why` as sp_audit_verify says it."""
 
     stream_id: int
     checked: int
     broken_seq: int | None
+    why: str | None = None
 
     @property
     def is_whole(self) -> bool:
         return self.broken_seq is None
 
 
+# (stream, first number, rows) -> a row of sp_audit_verify
+Slice = Callable[[int, int, int], Awaitable[Any]]
+
+
+async def verify_slices(read: Slice, stream_id: int, rows: int = ROWS_A_SLICE) -> ChainReport:
+    """Verify a stream slice by slice, each as of its own moment, up to the first broken row."""
+    checked, next_seq = 0, 1
+    while True:
+        found = await read(stream_id, next_seq, rows)
+        checked += found["checked"]
+        if found["broken_seq"] is not None or found["next_seq"] is None:
+            return ChainReport(stream_id, checked, found["broken_seq"], found["why"])
+        next_seq = found["next_seq"]
+
+
 async def verify(connection: asyncpg.Connection, stream_id: int) -> ChainReport:
-    """Recompute a stream's links, hashes and head; finds an edit, a gap and a cut-off tail."""
-    row = await connection.fetchrow(
-        "SELECT checked, broken_seq FROM app.sp_audit_verify($1)", stream_id
+    """Verify a stream; the connection is not in a transaction, or in one of READ COMMITTED."""
+
+    async def read(*slice_: int) -> Any:
+        return await connection.fetchrow("SELECT * FROM app.sp_audit_verify($1, $2, $3)", *slice_)
+
+    return await verify_slices(read, stream_id)
+
+
+async def heads(connection: asyncpg.Connection) -> tuple[list[Head], datetime]:
+    """Return the head of each stream as of one moment, and that moment."""
+    rows = await connection.fetch("SELECT stream_id, seq, head, read_at FROM app.sp_audit_heads()")
+    return [Head(it["stream_id"], it["seq"], it["head"]) for it in rows], rows[0]["read_at"]
+
+
+async def hashes(
+    connection: asyncpg.Connection, places: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], bytes]:
+    """Return the hashes of rows named by stream and sequence number; those gone are left out."""
+    rows = await connection.fetch(
+        "SELECT stream_id, seq, hash FROM app.sp_audit_hashes($1, $2)",
+        [place[0] for place in places],
+        [place[1] for place in places],
     )
-    return ChainReport(stream_id, row["checked"], row["broken_seq"])
+    return {(it["stream_id"], it["seq"]): it["hash"] for it in rows}
+
+
+async def newest_anchor(connection: asyncpg.Connection) -> Anchor | None:
+    """Return the newest anchor that the database keeps."""
+    found = await anchors_after(connection, None)
+    return found[0] if found else None
+
+
+async def anchors_after(connection: asyncpg.Connection, number: int | None) -> list[Anchor]:
+    """Return up to 100 anchors of higher numbers; of None, the newest one alone."""
+    rows = await connection.fetch(
+        f"SELECT {ANCHOR_COLUMNS} FROM app.sp_audit_anchors($1)",  # noqa: S608 - a constant
+        number,
+    )
+    return [
+        read_anchor(it["statement"], it["signature"], it["public_key"], json.loads(it["heads"]))
+        for it in rows
+    ]
+
+
+async def put_anchor(connection: asyncpg.Connection, actor: str, anchor: Anchor) -> None:
+    """Keep an anchor; refused when another one came first."""
+    await connection.execute(
+        "SELECT app.sp_audit_anchor_put($1, $2, $3, $4, $5, $6, $7::text::jsonb)",
+        actor,
+        anchor.number,
+        anchor.anchored_at,
+        anchor.statement,
+        anchor.signature,
+        anchor.public_key,
+        json.dumps([head.row() for head in anchor.heads]),
+    )
 
 
 async def check_integrity(

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.core.settings import Settings
+from app.core.token_keys import key_id_of
 
-# The name under which `migrate` keeps the key.
-KEY_ID = "k1"
 VALID = timedelta(minutes=5)
 
 
@@ -18,6 +17,6 @@ def sign_read_token(settings: Settings, user_id: UUID) -> tuple[str, datetime]:
     each read, so a token never shows more than its user may see at that moment.
     """
     expires_at = (datetime.now(UTC) + VALID).replace(microsecond=0)
-    signed = f"{KEY_ID}.{user_id}.{int(expires_at.timestamp())}"
-    key = settings.secret("db_token_key").encode()
-    return f"{signed}.{hmac.digest(key, signed.encode(), 'sha256').hex()}", expires_at
+    key = settings.secret("db_token_key")
+    signed = f"{key_id_of(key)}.{user_id}.{int(expires_at.timestamp())}"
+    return f"{signed}.{hmac.digest(key.encode(), signed.encode(), 'sha256').hex()}", expires_at

@@ -22,6 +22,7 @@ SECRET_FIELDS = (
     "webhook_hmac",
     "worker_token",
     "qc_token",
+    "anchor_key",
 )
 
 
@@ -97,6 +98,10 @@ class Settings(BaseSettings):
     quotes_keep_days: int = Field(default=30, ge=1, le=36_500)
     equity_keep_days: int = Field(default=0, ge=0, le=36_500)
     bars_keep_days: int = Field(default=0, ge=0, le=36_500)
+    # Where signed roots of the audit chains go, and how often; without a sink none are made.
+    anchor_sink: str = ""
+    anchor_every_s: float = Field(default=3600.0, ge=1)
+    anchor_key: SecretStr = SecretStr("")
     worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: int = Field(default=9101, ge=0, le=65535)
 

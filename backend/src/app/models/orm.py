@@ -13,6 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models import orm_orders  # noqa: F401 (one metadata for all)
@@ -309,6 +310,19 @@ class AuditEntry(Base):
     detail: Mapped[dict[str, Any]]
     prev_hash: Mapped[bytes]
     hash: Mapped[bytes]
+
+
+class Anchor(Base):
+    """A signed Merkle root of all heads, as it was put outside the database."""
+
+    __tablename__ = "anchors"
+    __table_args__ = (Index("anchors_time_idx", "anchored_at"), {"schema": "audit"})
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    anchored_at: Mapped[datetime]
+    statement: Mapped[str]
+    signature: Mapped[bytes]
+    public_key: Mapped[bytes]
+    heads: Mapped[list[Any]] = mapped_column(JSONB)
 
 
 class Bar(Base):

@@ -1,4 +1,4 @@
-"""Prepares a database: `bootstrap` as superuser, `migrate` as app_migrate."""
+"""Prepares a database: `bootstrap` as superuser, the rest as app_migrate."""
 
 import hashlib
 import sys
@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import app
+from app.core.token_keys import key_id_of
 
 PACKAGE_DIR = Path(app.__file__).resolve().parent
 REPOSITORY_DIR = Path(__file__).resolve().parents[4]
@@ -264,17 +265,20 @@ def _lay(connection: sqlalchemy.Connection, name: str, text: str) -> None:
 
 
 def load_token_key(settings: SetupSettings) -> None:
-    """Store the key of the read tokens as the two padded blocks of RFC 2104."""
-    inner, outer = hmac_blocks(settings.secret("db_token_key").encode())
-    statement = (
-        "INSERT INTO security.token_keys (key_id, inner_block, outer_block) VALUES ('k1', %s, %s)"
-        " ON CONFLICT (key_id) DO UPDATE SET inner_block = excluded.inner_block,"
-        " outer_block = excluded.outer_block"
-        " WHERE token_keys.inner_block <> excluded.inner_block"
-    )
-    with settings.connect("app_migrate") as connection, connection.transaction():
-        connection.execute("SET LOCAL ROLE app_owner")
-        connection.execute(statement, [inner, outer])
+    """Let the database believe the key of the read tokens, beside those it believes already."""
+    key = settings.secret("db_token_key")
+    with settings.connect("app_migrate") as connection:
+        connection.execute(
+            "SELECT app.sp_token_key_set('system:migrate', %s, %s, %s)",
+            [key_id_of(key), *hmac_blocks(key.encode())],
+        )
+
+
+def retire_token_keys(settings: SetupSettings) -> None:
+    """Let the database believe the key of this installation's secrets alone."""
+    key_id = key_id_of(settings.secret("db_token_key"))
+    with settings.connect("app_migrate") as connection:
+        connection.execute("SELECT app.sp_token_keys_retire('system:migrate', %s)", [key_id])
 
 
 def hmac_blocks(key: bytes) -> tuple[bytes, bytes]:
@@ -316,10 +320,15 @@ def execute_script(connection: psycopg.Connection, text: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one of the two commands; return the exit code."""
-    commands = {"bootstrap": bootstrap, "migrate": migrate}
+    """Run one of the commands; return the exit code."""
+    commands = {
+        "bootstrap": bootstrap,
+        "migrate": migrate,
+        "retire-token-keys": retire_token_keys,
+    }
     if len(arguments) != 1 or arguments[0] not in commands:
-        sys.stderr.write("usage: python -m app.services.database_setup bootstrap|migrate\n")
+        names = "|".join(commands)
+        sys.stderr.write(f"usage: python -m app.services.database_setup {names}\n")
         return 2
     try:
         commands[arguments[0]](SetupSettings.load())
