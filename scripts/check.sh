@@ -29,8 +29,10 @@ typed=(src/app worker paper ../auth/supertokens/devcore ../ops/native)
 sql=(db/postgres/*/*.sql backend/src/app/{outbox,audits}/schema.sql)
 zig=(backend/zig-lmdb/{build.zig,src,tests})
 workflows=(ops/ci/github-actions/*.yml)
-# Bodies bound when they are laid leave no name to lead astray; pgspot cannot read them.
-mapfile -t procedures < <(grep -L '^RETURN ' db/postgres/procedures/*.sql)
+# Internal routines run under the search path that the one which called them has pinned; bodies
+# bound when they are laid leave no name to lead astray, and pgspot cannot read them.
+mapfile -t definers < <(grep --files-with-matches 'SECURITY DEFINER' db/postgres/procedures/*.sql |
+  xargs grep --files-without-match '^RETURN ')
 mapfile -t shell < <(find scripts ops auth -name '*.sh' && echo .ci/run)
 mapfile -t docker < <(find backend ui ops auth -name Dockerfile)
 mapfile -t yaml < <(find .github auth db ops ./*.yml .*.yaml -name '*.y*ml')
@@ -43,8 +45,6 @@ check python "mypy of the screen" in_screen mypy --config-file ../../backend/pyp
   components services gate app.py asgi.py peg_login.py
 check python "import contracts" in_backend lint-imports --config pyproject.toml
 check sql "sqruff" sqruff --config db/postgres/.sqruff lint "${sql[@]}"
-# Internal routines run under the search path that the one which called them has pinned.
-mapfile -t definers < <(grep --files-with-matches 'SECURITY DEFINER' db/postgres/procedures/*.sql)
 check sql "pgspot" pgspot --ignore PS002 "${definers[@]}"
 check shell "shellcheck" shellcheck "${shell[@]}"
 check shell "shfmt" shfmt --indent 2 --case-indent --diff "${shell[@]}"

@@ -6,7 +6,6 @@ CREATE OR REPLACE FUNCTION app.sp_quote_stale_after(p_source text)
 RETURNS interval
 LANGUAGE sql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE p_source
         WHEN 'replay' THEN interval '30 s'

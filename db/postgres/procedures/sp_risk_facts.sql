@@ -40,9 +40,9 @@ BEGIN
             WHERE x.account_id = a.account_id
         ), TRUE) AS allowed,
         i.tick_size, i.lot_size, l.order_quantity_max, l.order_notional_max, l.price_collar,
-        p.price, clock_timestamp() - p.received_at
-        > app.sp_quote_stale_after(p.source)
-            AS stale,
+        p.price, (
+            clock_timestamp() - p.received_at <= app.sp_quote_stale_after(p.source)
+        ) IS NOT TRUE AS stale,
         i.multiplier * app.sp_fx_today(i.currency, a.currency) AS point_value,
         l.position_quantity_max, l.open_orders_max, s.rate_at, l.orders_per_minute_max,
         l.daily_loss_max, l.leverage_max, coalesce(d.equity, 0) AS day_equity, (

@@ -11,38 +11,6 @@ CREATE VIEW reporting.strategies WITH (security_invoker = TRUE) AS
 SELECT s.account_id, s.strategy_id, s.name
 FROM app.strategies AS s;
 
--- fold_execution(quantity, cost and realized so far, signed quantity, price) -> the same after it
--- The arithmetic of app.sp_book_position, for books that nobody keeps: those of a strategy.
-CREATE FUNCTION reporting.fold_execution(p_book numeric [], p_quantity numeric, p_price numeric)
-RETURNS numeric []
-LANGUAGE plpgsql
-IMMUTABLE
-PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_closed numeric := 0;
-    v_released numeric := 0;
-BEGIN
-    IF sign(p_book[1]) = -sign(p_quantity) THEN
-        v_closed := least(abs(p_quantity), abs(p_book[1]));
-        v_released := CASE
-            WHEN v_closed = abs(p_book[1]) THEN p_book[2]
-            ELSE div(p_book[2] * v_closed * 1e12, abs(p_book[1])) * 1e-12
-        END;
-    END IF;
-    RETURN ARRAY[
-        p_book[1] + p_quantity,
-        p_book[2] - v_released + (p_quantity - sign(p_quantity) * v_closed) * p_price,
-        p_book[3] - sign(p_quantity) * v_closed * p_price - v_released
-    ];
-END
-$$;
-
-CREATE AGGREGATE reporting.folded (numeric, numeric) (
-    SFUNC = reporting.fold_execution, STYPE = numeric [], INITCOND = '{0,0,0}'
-);
-
 -- The position of an account in an instrument, split by the strategies that traded it. Without any
 -- it is the position that is kept; with some, each has a book of its own, folded at average cost
 -- from its executions that hold, in the order in which they were first recorded. Quantities, fees,
@@ -61,23 +29,26 @@ WHERE NOT EXISTS (
 )
 UNION ALL
 SELECT
-    f.account_id, f.strategy_id, f.instrument_id, trim_scale(f.book[1]), trim_scale(f.book[2]),
-    trim_scale(f.book[3]), f.fees
+    f.account_id, f.strategy_id, f.instrument_id, (f.book).quantity, (f.book).cost,
+    (f.book).realized_pnl, (f.book).fees
 FROM (
     SELECT
         x.account_id,
         x.strategy_id,
         x.instrument_id,
-        reporting.folded(x.quantity, x.price ORDER BY x.first_id) AS book,
-        sum(x.fee) AS fees
+        app.sp_book_fold_all(
+            x.side, x.quantity, x.price, x.multiplier, x.fee ORDER BY x.first_id
+        ) AS book
     FROM (
         SELECT
             e.account_id,
             o.strategy_id,
             e.instrument_id,
-            CASE e.side WHEN 'buy' THEN e.quantity ELSE -e.quantity END AS quantity,
+            e.side,
+            e.quantity,
             e.price,
-            CASE WHEN e.fee_currency = e.currency THEN e.fee ELSE 0 END AS fee,
+            i.multiplier,
+            CASE WHEN e.fee_currency = e.currency THEN e.fee END AS fee,
             e.kind = 'bust' OR EXISTS (
                 SELECT FROM app.executions AS c WHERE c.corrects = e.execution_id
             ) AS void,
@@ -88,6 +59,7 @@ FROM (
         JOIN app.executions AS e
             ON e.account_id = p.account_id AND e.instrument_id = p.instrument_id
         JOIN app.orders AS o ON o.order_id = e.order_id
+        JOIN app.instruments AS i ON i.instrument_id = e.instrument_id
         WHERE EXISTS (
             SELECT FROM app.orders AS s
             WHERE s.account_id = p.account_id
@@ -119,8 +91,8 @@ SELECT
     'strategy',
     s.name,
     i.currency,
-    coalesce(sum(b.quantity * l.price), 0),
-    coalesce(sum(abs(b.quantity) * l.price), 0),
+    coalesce(sum(b.quantity * l.price * i.multiplier), 0),
+    coalesce(sum(abs(b.quantity) * l.price * i.multiplier), 0),
     count(*) FILTER (WHERE l.price IS NULL)
 FROM reporting.books AS b
 JOIN app.instruments AS i ON i.instrument_id = b.instrument_id
@@ -131,7 +103,7 @@ GROUP BY b.account_id, s.name, i.currency;
 
 -- How much of each limit is used now; use is a fraction, null when the limit is nothing.
 --   order_quantity, order_notional  the largest rest of an open order, at its limit, stop or last
---                                   price
+--                                   price, in the account's currency
 --   position_quantity               the largest position if every open order of a side filled
 --   open_orders                     their number
 --   orders_per_minute               what of the rate is spent and not won back yet
@@ -159,7 +131,7 @@ CROSS JOIN LATERAL (
         coalesce(max(greatest(
             abs(coalesce(p.quantity, 0) + w.buys), abs(coalesce(p.quantity, 0) - w.sells)
         )), 0) AS position_max,
-        coalesce(sum(abs(p.quantity) * m.price) FILTER (WHERE i.currency = a.currency), 0) AS gross
+        e.gross_exposure AS gross
     FROM (
         SELECT p.account_id, p.instrument_id, p.quantity
         FROM app.positions AS p WHERE p.account_id = a.account_id
@@ -171,8 +143,14 @@ CROSS JOIN LATERAL (
             coalesce(sum(y.leaves) FILTER (WHERE x.side = 'buy'), 0) AS buys,
             coalesce(sum(y.leaves) FILTER (WHERE x.side = 'sell'), 0) AS sells,
             max(y.leaves) AS quantity_max,
-            max(y.leaves * coalesce(x.limit_price, x.stop_price, z.price)) AS notional_max
+            max(
+                y.leaves * coalesce(x.limit_price, x.stop_price, z.price) * i.multiplier * r.rate
+            ) AS notional_max
         FROM app.orders AS x
+        JOIN app.instruments AS i ON i.instrument_id = x.instrument_id
+        CROSS JOIN LATERAL app.sp_fx_rate(
+            i.currency, a.currency, (now() AT TIME ZONE 'UTC')::date
+        ) AS r
         LEFT JOIN market.last_prices AS z ON z.instrument_id = x.instrument_id
         CROSS JOIN LATERAL (
             SELECT greatest(x.quantity, x.pending_quantity) - x.cum_quantity AS leaves
@@ -181,8 +159,6 @@ CROSS JOIN LATERAL (
             AND x.status NOT IN ('denied', 'filled', 'canceled', 'rejected', 'expired')
         GROUP BY x.instrument_id
     ) AS w ON w.instrument_id = p.instrument_id
-    LEFT JOIN app.instruments AS i ON i.instrument_id = p.instrument_id
-    LEFT JOIN market.last_prices AS m ON m.instrument_id = p.instrument_id
 ) AS o
 CROSS JOIN LATERAL (
     VALUES
@@ -243,5 +219,5 @@ WHERE p.quantity <> 0
     AND (
         l.price IS NULL
         OR l.received_at
-        < now() - CASE l.source WHEN 'quantconnect' THEN interval '120 s' ELSE interval '30 s' END
+        < now() - app.sp_quote_stale_after(l.source)
     );

@@ -95,17 +95,19 @@ SELECT
     i.currency,
     b.quantity,
     b.realized_pnl,
-    CASE WHEN b.quantity = 0 THEN 0 ELSE b.quantity * l.price - b.cost END AS unrealized_pnl,
+    CASE
+        WHEN b.quantity = 0 THEN 0
+        ELSE b.quantity * l.price * i.multiplier - b.cost
+    END AS unrealized_pnl,
     b.fees,
     b.realized_pnl - b.fees
-    + CASE WHEN b.quantity = 0 THEN 0 ELSE b.quantity * l.price - b.cost END AS pnl
+    + CASE WHEN b.quantity = 0 THEN 0 ELSE b.quantity * l.price * i.multiplier - b.cost END AS pnl
 FROM reporting.books AS b
 JOIN app.instruments AS i ON i.instrument_id = b.instrument_id
 LEFT JOIN app.strategies AS s ON s.strategy_id = b.strategy_id
 LEFT JOIN market.last_prices AS l ON l.instrument_id = b.instrument_id;
 
--- How well each order that was sent did. arrival_price is the last quote that was kept before it
--- was placed, at most two minutes old, null without one (quotes are sampled, and kept for days).
+-- How well each order that was sent did. arrival_price is the last price when it was recorded.
 -- Slippage compares the average price with it, a cost is positive: slippage_bps per price,
 -- slippage in money for what was filled. Fees in another currency than the instrument's do not
 -- count. time_to_fill_s goes from placing to the last fill of an order that is filled.
@@ -116,6 +118,7 @@ SELECT
     i.symbol,
     s.name AS strategy,
     i.currency,
+    i.multiplier,
     o.side,
     o.order_type,
     o.time_in_force,
@@ -124,11 +127,11 @@ SELECT
     o.quantity,
     o.cum_quantity,
     o.cum_quantity / o.quantity AS fill_rate,
-    q.price AS arrival_price,
+    o.arrival_price,
     o.average_price,
     f.notional,
-    w.way * (o.average_price - q.price) * o.cum_quantity AS slippage,
-    w.way * (o.average_price / q.price - 1) * 10000 AS slippage_bps,
+    w.way * (o.average_price - o.arrival_price) * o.cum_quantity * i.multiplier AS slippage,
+    w.way * (o.average_price / o.arrival_price - 1) * 10000 AS slippage_bps,
     f.fees,
     f.fees / f.notional * 10000 AS fees_bps,
     extract(EPOCH FROM f.first_at - o.created_at) AS time_to_first_fill_s,
@@ -148,15 +151,6 @@ LEFT JOIN LATERAL (
     FROM reporting.executions AS e
     WHERE e.order_id = o.order_id AND o.cum_quantity > 0
 ) AS f ON TRUE
-LEFT JOIN LATERAL (
-    SELECT k.price
-    FROM market.quotes AS k
-    WHERE k.instrument_id = o.instrument_id
-        AND k.quote_at <= o.created_at
-        AND k.quote_at > o.created_at - interval '2 min'
-    ORDER BY k.quote_at DESC
-    LIMIT 1
-) AS q ON TRUE
 WHERE o.status <> 'denied' AND o.origin = 'api';
 
 -- execution_costs(accounts, from, to) -> the same added up by symbol, of orders placed in the span
@@ -192,7 +186,8 @@ AS $$
         coalesce(sum(v.notional), 0),
         sum(v.slippage),
         sum(v.slippage) / nullif(
-            sum(v.cum_quantity * v.arrival_price) FILTER (WHERE v.slippage IS NOT NULL), 0
+            sum(v.cum_quantity * v.arrival_price * v.multiplier)
+            FILTER (WHERE v.slippage IS NOT NULL), 0
         ) * 10000,
         coalesce(sum(v.fees), 0),
         sum(v.fees) / nullif(sum(v.notional), 0) * 10000,

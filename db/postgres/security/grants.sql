@@ -134,8 +134,6 @@ GRANT EXECUTE ON FUNCTION
     reporting.health,
     reporting.fifo_lots,
     reporting.fifo_realized,
-    reporting.fold_execution,
-    reporting.folded,
     reporting.product,
     reporting.daily_returns,
     reporting.pnl_monthly,
@@ -149,7 +147,9 @@ GRANT EXECUTE ON FUNCTION
     security.token_user(),
     security.token_active(),
     security.token_accounts(),
-    app.sp_fx_rate
+    app.sp_fx_rate,
+    app.sp_book_fold_all,
+    app.sp_quote_stale_after
 TO app_read;
 
 GRANT SELECT (account_id, name, currency, route, paper, created_at)
@@ -180,7 +180,7 @@ GRANT SELECT (
 GRANT SELECT (
     order_id, client_order_id, account_id, strategy_id, instrument_id, side, order_type,
     time_in_force, expires_at, quantity, limit_price, stop_price, status, reason_code,
-    quantity_max, cum_quantity, average_price, late_fill, overfill, corrected, origin,
+    quantity_max, arrival_price, cum_quantity, average_price, late_fill, overfill, corrected, origin,
     pending_quantity, pending_limit_price, pending_stop_price, created_by, created_at, updated_at
 ) ON app.orders TO app_read;
 GRANT SELECT (

@@ -29,7 +29,7 @@ from app.auth.signin_limit import SigninLimit
 from app.core.errors import AppError, JsonMalformed, Unavailable, ValidationFailed
 from app.core.logging import get_logger
 from app.core.problems import MEDIA_TYPE, problem_response
-from app.core.security import SessionExpired, SessionRequired, session_key_of
+from app.core.security import SessionExpired, SessionRequired, VerifiedTokens, session_key_of
 from app.core.settings import Settings
 from app.services import core_client
 from app.services.core_client import CoreClient
@@ -182,6 +182,7 @@ def install(app: FastAPI, settings: Settings) -> None:
     identity = init_supertokens(settings)
     identity.limit.start_anew(settings.signin_limit_per_minute)
     app.add_middleware(IdentityGate, identity=identity)
+    app.state.verified_tokens = VerifiedTokens()
     inner = app.router.lifespan_context
 
     @asynccontextmanager
