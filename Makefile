@@ -1,6 +1,7 @@
 # The handles of Informania. `make up` and `make test` set up themselves what they need.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose bench test-api-fuzz
+.PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose bench bench-reads test-api-fuzz \
+	test-contract
 MAKEFLAGS += --no-print-directory
 
 ARGS :=
@@ -65,12 +66,20 @@ bench: setup ## Measure how placing compares, as ratios within one run (ARGS="--
 	@PYTHON= scripts/build_zig_lmdb.sh
 	@.venv/bin/python tests/bench/run.py $(ARGS)
 
+bench-reads: setup ## Measure what row security and ten million rows cost (ARGS="reads_orders")
+	@.venv/bin/python tests/bench/reads.py $(ARGS)
+
 test-compose: setup ## Run the platform in containers and test it there (ARGS="caddy nginx pgbouncer")
 	@scripts/test_compose.sh $(ARGS)
 
 test-api-fuzz: setup ## Ask the API what nobody would, as each role (SECONDS=60 FUZZ_SEED=1)
 	@FUZZ_SECONDS=$(or $(SECONDS),60) .venv/bin/pytest -c backend/pyproject.toml --rootdir=. \
 		$(INTEGRATION)/test_api_fuzz.py $(ARGS)
+
+test-contract: setup ## Books and figures against foreign code (HISTORIES=1000 SEED=1; REPLAY=FILE)
+	@scripts/init_contract.sh
+	@.venv/bin/python tests/contract/run.py --histories $(or $(HISTORIES),1000) \
+		--seed $(or $(SEED),1) $(if $(REPLAY),--replay $(REPLAY))
 
 check: setup ## Check style, types, contracts, SQL and shell
 	@scripts/check.sh
@@ -91,6 +100,7 @@ lock: setup ## Compile the hashed requirements anew
 	@$(COMPILE) $(PROJECTS) backend/requirements.in --output-file backend/requirements.txt
 	@$(COMPILE) ui/streamlit/requirements.in --output-file ui/streamlit/requirements.txt
 	@$(COMPILE) backend/requirements-dev.in --output-file backend/requirements-dev.txt
+	@$(COMPILE) tests/contract/requirements.in --output-file tests/contract/requirements.txt
 
 docs: setup ## Write the generated parts of docs/data_model.md anew
 	@UPDATE_DOCS=1 $(PYTEST) --numprocesses 0 $(INTEGRATION)/test_data_model.py

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -201,6 +202,13 @@ async def set_price(
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A server of this run alone, with the shipped settings; it ends with the run."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """Run a server with the migrated template until the end of the block."""
     _remove_left_overs()
     folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=_base_folder()))
     try:

@@ -71,10 +71,12 @@ def bench_cluster() -> Iterator[Cluster]:
 
 
 @contextmanager
-def superuser(cluster: Cluster, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+def superuser(
+    cluster: Cluster, *, autocommit: bool = False, database: str = DATABASE
+) -> Iterator[psycopg.Connection]:
     """Connect behind every curtain."""
     dsn = (
-        f"host={cluster.host} port={cluster.port} dbname={DATABASE} user=postgres"
+        f"host={cluster.host} port={cluster.port} dbname={database} user=postgres"
         f" password={cluster.password('postgres')}"
     )
     with psycopg.connect(dsn, autocommit=autocommit) as connection:
@@ -93,5 +95,8 @@ def freshen(cluster: Cluster) -> None:
             "UPDATE app.orders SET status = 'canceled' WHERE status NOT IN ('canceled', 'denied')"
         )
         connection.execute("TRUNCATE app.events_outbox")
+        if connection.execute("SELECT to_regclass('rival.orders')").fetchone() != (None,):
+            connection.execute("UPDATE rival.orders SET status = 'canceled' WHERE status = 'new'")
+            connection.execute("VACUUM ANALYZE rival.orders, rival.accounts")
         connection.execute("VACUUM ANALYZE app.orders, app.streams, app.events_outbox")
         connection.execute("CHECKPOINT")

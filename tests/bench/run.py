@@ -26,7 +26,8 @@ import uvloop  # noqa: E402
 from bench.bench_cluster import bench_cluster, freshen, superuser  # noqa: E402
 from bench.http_row import http_against_procedure  # noqa: E402
 from bench.ours import CONNECTIONS, opened  # noqa: E402
-from bench.rivals import TABLES, Rivals  # noqa: E402
+from bench.rival_tables import TABLES  # noqa: E402
+from bench.rivals import Rivals  # noqa: E402
 from bench.throughput import Call, calls_a_second, pgbench  # noqa: E402
 from fixtures_postgres import Cluster  # noqa: E402
 

@@ -20,7 +20,15 @@ SPARE_S = 60
 Call = Callable[[], Awaitable[object]]
 
 
-def pgbench(cluster: Cluster, script: str, *, clients: int, seconds: float, role: str) -> float:
+def pgbench(
+    cluster: Cluster,
+    script: str,
+    *,
+    clients: int,
+    seconds: float,
+    role: str,
+    database: str = DATABASE,
+) -> float:
     """Run a script of this folder from a client in C; return transactions a second."""
     done = subprocess.run(
         [
@@ -29,7 +37,7 @@ def pgbench(cluster: Cluster, script: str, *, clients: int, seconds: float, role
             *(f"--jobs={min(clients, 2)}", f"--time={max(1, round(seconds))}"),
             *(f"--file={SCRIPTS / script}", f"--host={cluster.host}", f"--port={cluster.port}"),
             f"--username={role}",
-            DATABASE,
+            database,
         ],
         env={**os.environ, "PGPASSWORD": cluster.password(role)},
         capture_output=True,

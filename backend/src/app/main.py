@@ -30,6 +30,7 @@ from app.auth import supertokens_middleware
 from app.auth.rbac import signed_in
 from app.core.logging import configure_logging, get_logger
 from app.core.problems import install_problem_handlers
+from app.core.security import VerifiedTokens
 from app.core.settings import ApiRole, AppEnv, Settings, get_settings
 from app.services.db import Database, create_engine
 from app.services.hot_quotes import HotQuotes
@@ -89,6 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         batch_wait_s=settings.place_batch_wait_ms / 1000,
         patience_s=settings.database_acquire_timeout_s,
     )
+    app.state.verified_tokens = VerifiedTokens()
     app.state.sessions = Sessions(app.state.database)
     app.state.hot_quotes = HotQuotes(None, app.state.database, follow=False)
     install_problem_handlers(app)

@@ -216,3 +216,13 @@ async def test_an_instrument_keeps_its_currency_and_its_multiplier(
     assert await migrate.fetchval(upsert, "USD", Decimal("50.0")) == instrument_id
     assert await code_of(migrate, upsert, "EUR", Decimal(50)) == ("IN409", "currency_fixed")
     assert await code_of(migrate, upsert, "USD", Decimal(5)) == ("IN409", "multiplier_fixed")
+
+
+@pytest.mark.parametrize("table", ["accounts", "strategies", "instruments"])
+@pytest.mark.parametrize("statement", ["DELETE FROM app.{}", "TRUNCATE app.{} CASCADE"])
+async def test_what_orders_name_is_never_removed_even_by_a_superuser(
+    database: Database, table: str, statement: str
+) -> None:
+    root = await database.connect("postgres")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="are never removed"):
+        await root.execute(statement.format(table))

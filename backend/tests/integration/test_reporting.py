@@ -221,23 +221,3 @@ async def test_the_tightest_switch_is_shown(
     assert account["trading_state"] == seen
     assert account["trading_state_reason"] == (None if seen == "active" else seen)
     assert account["can_trade"] is True
-
-
-async def test_orders_of_an_account_are_found_by_its_index(world: World) -> None:
-    superuser = await world.database.connect("postgres")
-    await superuser.execute(
-        "INSERT INTO app.orders (client_order_id, request_hash, account_id, instrument_id, side,"
-        " order_type, time_in_force, quantity, created_by, request_id)"
-        " SELECT 'many-' || g, '\\x', $1, 1, 'buy', 'market', 'day', 1, $2, 'r'"
-        " FROM generate_series(1, 5000) AS g",
-        world.second,
-        world.admin,
-    )
-    await superuser.execute("ANALYZE app.orders")
-    query = (
-        "EXPLAIN SELECT * FROM reporting.orders WHERE account_id = ANY ($1)"
-        " ORDER BY created_at DESC LIMIT 50"
-    )
-    plan = await read(world.database, sign(world.key, world.member), query, [world.first])
-    text = "\n".join(row[0] for row in plan)
-    assert "Seq Scan on orders" not in text, text

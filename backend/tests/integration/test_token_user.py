@@ -1,5 +1,6 @@
 """The signed token: believed when whole and current, nobody otherwise."""
 
+import hmac
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -137,6 +138,28 @@ async def test_a_malformed_token_is_nobody_and_no_error(
     owner: asyncpg.Connection, key: str, change: Callable[[str], str]
 ) -> None:
     assert await believed(owner, change(sign(key, USER))) is None
+
+
+@pytest.mark.parametrize(
+    ("user", "expiry"),
+    [
+        ("not-a-uuid", "99999999999"),
+        (USER.hex, "99999999999"),
+        (f"{{{USER}}}", "99999999999"),
+        (str(USER).upper(), "99999999999"),
+        (str(USER), ""),
+        (str(USER), "-1"),
+        (str(USER), "1e10"),
+        (str(USER), "999999999999"),
+        (str(USER), " 9999999999"),
+    ],
+)
+async def test_what_is_signed_in_another_form_is_nobody_and_no_error(
+    owner: asyncpg.Connection, key: str, user: str, expiry: str
+) -> None:
+    signed = f"k1.{user}.{expiry}"
+    signature = hmac.digest(key.encode(), signed.encode(), "sha256").hex()
+    assert await believed(owner, f"{signed}.{signature}") is None
 
 
 async def test_a_new_key_ends_the_tokens_of_the_old_one(

@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_apply_bust(
 )
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_order app.orders;

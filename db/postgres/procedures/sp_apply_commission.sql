@@ -6,7 +6,6 @@
 CREATE OR REPLACE FUNCTION app.sp_apply_commission(p_order_id bigint, p_actor text, p_event jsonb)
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_order app.orders;

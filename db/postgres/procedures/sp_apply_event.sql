@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_apply_event(
 )
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_event_at timestamptz := app.sp_wire_time(p_event ->> 'occurred_at');

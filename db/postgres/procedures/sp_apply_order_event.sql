@@ -11,7 +11,6 @@ CREATE OR REPLACE FUNCTION app.sp_apply_order_event(
 )
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_booked text;

@@ -12,7 +12,6 @@ CREATE OR REPLACE FUNCTION app.sp_apply_order_state(
 )
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_status text := coalesce(p_event ->> 'status', CASE p_event ->> 'reason'

@@ -9,7 +9,6 @@ CREATE OR REPLACE FUNCTION app.sp_apply_replaced(
 )
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_order app.orders;

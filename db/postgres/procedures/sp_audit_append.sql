@@ -10,27 +10,24 @@ CREATE OR REPLACE FUNCTION app.sp_audit_append(
     p_rate_at timestamptz DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_seq bigint;
-    v_prev_hash bytea;
     v_epoch_us bigint := extract(EPOCH FROM clock_timestamp()) * 1000000;
     v_hash bytea;
 BEGIN
-    SELECT s.seq + 1, s.head INTO STRICT v_seq, v_prev_hash
-    FROM app.streams AS s
-    WHERE s.stream_id = p_stream_id FOR NO KEY UPDATE;
-
-    v_hash := app.sp_audit_hash(
-        v_prev_hash, p_stream_id, v_seq, v_epoch_us, p_actor, session_user, p_action, p_detail
-    );
     INSERT INTO audit.audit_log (
         stream_id, seq, epoch_us, actor, db_user, action, detail, prev_hash, hash
-    ) VALUES (
-        p_stream_id, v_seq, v_epoch_us, p_actor, session_user, p_action, p_detail, v_prev_hash,
-        v_hash
-    );
+    )
+    SELECT
+        s.stream_id, s.seq + 1, v_epoch_us, p_actor, session_user, p_action, p_detail, s.head,
+        app.sp_audit_hash(
+            s.head, s.stream_id, s.seq + 1, v_epoch_us, p_actor, session_user, p_action, p_detail
+        )
+    FROM app.streams AS s
+    WHERE s.stream_id = p_stream_id
+    FOR NO KEY UPDATE
+    RETURNING seq, hash INTO STRICT v_seq, v_hash;
     UPDATE app.streams AS s
     SET seq = v_seq, head = v_hash, rate_at = coalesce(p_rate_at, s.rate_at)
     WHERE s.stream_id = p_stream_id;

@@ -10,7 +10,6 @@ CREATE OR REPLACE FUNCTION app.sp_audit_append_all(
     p_rate_at timestamptz DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_seq bigint;

@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_audit_hash(
 ) RETURNS bytea
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN sha256(p_prev_hash || convert_to(

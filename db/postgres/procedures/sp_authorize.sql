@@ -7,7 +7,6 @@
 CREATE OR REPLACE FUNCTION app.sp_authorize(p_user_id uuid, p_session text)
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_role text;

@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_authorize_admin(
 )
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF app.sp_authorize(p_user_id, p_session) <> 'admin' THEN

@@ -10,7 +10,6 @@ CREATE OR REPLACE FUNCTION app.sp_authorize_cancel(
 )
 RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_role text := app.sp_authorize(p_user_id, p_session);

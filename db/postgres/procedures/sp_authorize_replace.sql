@@ -10,7 +10,6 @@ CREATE OR REPLACE FUNCTION app.sp_authorize_replace(
 )
 RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_account_id bigint := (

@@ -10,7 +10,6 @@ CREATE OR REPLACE FUNCTION app.sp_authorize_trade(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_fault text := app.sp_trade_fault(p_user_id, p_session, p_account_id);

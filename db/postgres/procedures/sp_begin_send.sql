@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_begin_send(
 )
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_row app.events_outbox;

@@ -64,13 +64,19 @@ BEGIN
 
     RETURN QUERY
     SELECT
-        e.event_id, e.shard, e.sending_epoch, e.last_action, e.kind, o.order_id,
-        o.client_order_id, o.account_id, a.route, a.broker_account, i.symbol, o.side,
-        o.order_type,
-        CASE e.last_action WHEN 'replace' THEN o.pending_quantity ELSE o.quantity END,
-        CASE e.last_action WHEN 'replace' THEN o.pending_limit_price ELSE o.limit_price END,
-        CASE e.last_action WHEN 'replace' THEN o.pending_stop_price ELSE o.stop_price END,
-        o.time_in_force, o.expires_at,
+        e.event_id, e.shard::smallint, e.sending_epoch, e.last_action::text, e.kind::text,
+        o.order_id, o.client_order_id::text, o.account_id, a.route, a.broker_account, i.symbol,
+        o.side::text, o.order_type::text,
+        CASE e.last_action WHEN 'replace' THEN o.pending_quantity ELSE o.quantity END::numeric,
+        CASE e.last_action
+            WHEN 'replace' THEN o.pending_limit_price
+            ELSE o.limit_price
+        END::numeric,
+        CASE e.last_action
+            WHEN 'replace' THEN o.pending_stop_price
+            ELSE o.stop_price
+        END::numeric,
+        o.time_in_force::text, o.expires_at,
         e.sending_at + p_valid, e.attempts, e.request_id
     FROM app.events_outbox AS e
     JOIN app.orders AS o ON o.order_id = e.order_id

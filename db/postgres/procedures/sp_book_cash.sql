@@ -6,7 +6,6 @@
 CREATE OR REPLACE FUNCTION app.sp_book_cash(p_fill app.executions, p_sign integer)
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO app.cash_balances AS b (account_id, currency, amount, fees)

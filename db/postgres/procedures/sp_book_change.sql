@@ -18,7 +18,6 @@ CREATE OR REPLACE FUNCTION app.sp_book_change(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_after app.executions;

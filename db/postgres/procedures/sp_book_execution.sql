@@ -11,7 +11,6 @@
 CREATE OR REPLACE FUNCTION app.sp_book_execution(p_order_id bigint, p_actor text, p_fill jsonb)
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_order app.orders;

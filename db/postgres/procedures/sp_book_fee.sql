@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_book_fee(
 )
 RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF (p_fill.fee, p_fill.fee_currency) = (p_fee, p_fee_currency) THEN

@@ -5,7 +5,6 @@
 CREATE OR REPLACE FUNCTION app.sp_book_position(p_fill app.executions)
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO app.positions (account_id, instrument_id)

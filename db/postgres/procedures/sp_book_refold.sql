@@ -6,7 +6,6 @@
 CREATE OR REPLACE FUNCTION app.sp_book_refold(p_account_id bigint, p_instrument_id integer)
 RETURNS void
 LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE app.positions AS p
     SET

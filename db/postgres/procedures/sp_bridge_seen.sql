@@ -13,7 +13,6 @@ CREATE OR REPLACE FUNCTION app.sp_bridge_seen(
 )
 RETURNS app.bridges
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_bridge app.bridges;

@@ -8,5 +8,4 @@ RETURNS numeric
 LANGUAGE sql
 IMMUTABLE
 STRICT
-SET search_path = pg_catalog, pg_temp
 AS $$ SELECT round(least(greatest(1.00, p_quantity * 0.005), p_notional * 0.01), 2) $$;

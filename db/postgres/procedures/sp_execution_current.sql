@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_execution_current(
 RETURNS app.executions
 LANGUAGE sql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT x.*
     FROM app.executions AS x

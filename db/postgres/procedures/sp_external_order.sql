@@ -11,7 +11,6 @@ CREATE OR REPLACE FUNCTION app.sp_external_order(
 )
 RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     e jsonb := p_event -> 'external';

@@ -6,7 +6,6 @@
 CREATE OR REPLACE FUNCTION app.sp_fence(p_owner text, p_streams bigint[])
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM FROM app.streams AS s

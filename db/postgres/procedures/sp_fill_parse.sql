@@ -16,7 +16,6 @@ CREATE OR REPLACE FUNCTION app.sp_fill_parse(
 )
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     quantity := app.sp_wire_number(p_fill ->> 'quantity');

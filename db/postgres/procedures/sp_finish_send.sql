@@ -15,7 +15,6 @@ CREATE OR REPLACE FUNCTION app.sp_finish_send(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_row app.events_outbox;

@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_inbox_parse(p_account_id bigint, p_events json
 RETURNS TABLE (event_id text, shard smallint, sequence bigint, payload jsonb, place bigint)
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN QUERY

@@ -5,7 +5,6 @@ CREATE OR REPLACE FUNCTION app.sp_inflight_due(p_owner text, p_after interval)
 RETURNS TABLE (order_id bigint, account_id bigint)
 LANGUAGE sql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT o.order_id, o.account_id
     FROM app.orders AS o

@@ -6,7 +6,6 @@ CREATE OR REPLACE FUNCTION app.sp_item_detail(i app.order_item)
 RETURNS jsonb
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN jsonb_strip_nulls(jsonb_build_object(

@@ -6,7 +6,6 @@ RETURNS numeric
 LANGUAGE plpgsql
 IMMUTABLE
 STRICT
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN CASE

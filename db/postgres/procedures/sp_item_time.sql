@@ -6,7 +6,6 @@ RETURNS timestamptz
 LANGUAGE plpgsql
 STABLE
 STRICT
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN coalesce(app.sp_wire_time(p_text), '-infinity');

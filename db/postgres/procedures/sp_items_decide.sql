@@ -1,14 +1,13 @@
--- sp_items_decide(items) -> app.order_item[]
+-- sp_items_decide(items, exact) -> app.order_item[]
 -- Judges the items that make orders by the risk rules, in their order: each sees those before it
--- that passed. The facts are read once for all items that share them. The caller holds the locks of
--- the streams and of the users' rates.
+-- that passed. The facts are read once for all items that share them, exact or cautious as
+-- sp_risk_facts says. The caller holds the locks of the streams and of the users' rates.
 -- Internal: sp_place_items. Test: test_sp_place_batch.py, test_sp_risk_model.py
 
-CREATE OR REPLACE FUNCTION app.sp_items_decide(p_items app.order_item[])
+CREATE OR REPLACE FUNCTION app.sp_items_decide(p_items app.order_item[], p_exact boolean)
 RETURNS app.order_item[]
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     i record;
@@ -40,7 +39,7 @@ BEGIN
                 k.*,
                 app.sp_risk_facts(
                     k.account_id, k.instrument_id, k.strategy_id, k.order_type, k.time_in_force,
-                    NULL, TRUE
+                    NULL, p_exact
                 ) AS facts
             FROM (
                 SELECT DISTINCT
@@ -91,7 +90,7 @@ BEGIN
             x.time_in_force, x.expires_at, x.strategy_id, x.request_hash, x.fault,
             CASE
                 WHEN x.fault IS NULL AND NOT x.replayed
-                    THEN nextval('app.orders_order_id_seq')
+                    THEN coalesce(x.order_id, nextval('app.orders_order_id_seq'))
                 ELSE x.order_id
             END,
             x.replayed, x.instrument_id, v_codes[x.ordinal], v_sizes[x.ordinal]

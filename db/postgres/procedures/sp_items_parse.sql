@@ -10,7 +10,6 @@ CREATE OR REPLACE FUNCTION app.sp_items_parse(
 RETURNS app.order_item[]
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_uuid text := '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$';

@@ -1,14 +1,16 @@
--- sp_items_resolve(items) -> app.order_item[]
+-- sp_items_resolve(items, accounts whose streams the caller holds) -> app.order_item[]
 -- Looks up, as of now, who may place each item, which order it repeats and which instrument it is
 -- of. Authority comes before form, form before what is looked up. Of items that share a client
--- order id the first counts, the others repeat it.
+-- order id the first counts, the others repeat it. Whoever is let into an account after the locks
+-- were taken comes too late: without the lock no order is made.
 -- Internal: sp_place_items. Test: test_sp_place_batch.py
 
-CREATE OR REPLACE FUNCTION app.sp_items_resolve(p_items app.order_item[])
+CREATE OR REPLACE FUNCTION app.sp_items_resolve(
+    p_items app.order_item[], p_locked bigint[]
+)
 RETURNS app.order_item[]
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN ARRAY(
@@ -33,6 +35,7 @@ BEGIN
                             THEN NULL
                         ELSE 'idempotency_key_reused'
                     END
+                    WHEN i.account_id <> ALL (p_locked) THEN 'account_not_found'
                     WHEN s.instrument_id IS NULL THEN 'instrument_not_found'
                     WHEN i.strategy_id IS NOT NULL AND NOT EXISTS (
                         SELECT FROM app.strategies AS t

@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_items_settle(p_items app.order_item[], p_made 
 RETURNS app.order_item[]
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF cardinality(p_made) = cardinality(p_items) THEN

@@ -3,7 +3,6 @@
 
 CREATE OR REPLACE FUNCTION app.sp_lock_account(p_account_id bigint) RETURNS app.accounts
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_account app.accounts;

@@ -10,7 +10,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_cancel(
 )
 RETURNS boolean
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF p_order.origin = 'external' OR p_order.status IN (

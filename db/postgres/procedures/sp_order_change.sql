@@ -12,7 +12,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_change(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_order app.orders;

@@ -16,7 +16,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_check(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_fault text := app.sp_order_fault(

@@ -19,7 +19,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_fault(
 RETURNS text
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN CASE

@@ -17,7 +17,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_hash(
 RETURNS bytea
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN sha256(convert_to(jsonb_build_array(

@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_instrument(
 )
 RETURNS integer
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_instrument_id integer;

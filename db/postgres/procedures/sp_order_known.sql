@@ -5,7 +5,6 @@
 CREATE OR REPLACE FUNCTION app.sp_order_known(p_order_id bigint, p_broker_order_id text)
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM app.sp_outbox_archive_order(p_order_id, 'order.place.v1', 'known');

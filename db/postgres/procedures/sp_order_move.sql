@@ -17,7 +17,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_move(
 )
 RETURNS boolean
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_status_before text;

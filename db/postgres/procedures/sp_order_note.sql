@@ -13,7 +13,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_note(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO app.order_events (

@@ -6,7 +6,6 @@
 CREATE OR REPLACE FUNCTION app.sp_order_owe(p_order_id bigint, p_kind text)
 RETURNS boolean
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_order app.orders;

@@ -13,7 +13,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_replace(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF app.sp_order_unsent(p_order.order_id) THEN

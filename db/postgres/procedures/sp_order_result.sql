@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_result(
 RETURNS app.order_result
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN ROW(

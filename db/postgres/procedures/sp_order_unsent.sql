@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_unsent(p_order_id bigint)
 RETURNS boolean
 LANGUAGE sql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT o.status IN ('new', 'submitting', 'submit_unknown') AND (
         o.status = 'new'

@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_order_working(p_order app.orders)
 RETURNS text
 LANGUAGE sql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
         WHEN p_order.cum_quantity >= p_order.quantity THEN 'filled'

@@ -5,7 +5,6 @@
 CREATE OR REPLACE FUNCTION app.sp_outbox_archive(p_event_id bigint, p_outcome text)
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     WITH done AS (

@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_outbox_archive_order(
 )
 RETURNS integer
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_row app.events_outbox;

@@ -13,7 +13,6 @@ CREATE OR REPLACE FUNCTION app.sp_outbox_enqueue_all(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO app.events_outbox (shard, stream_id, kind, order_id, payload, request_id)

@@ -10,7 +10,6 @@
 CREATE OR REPLACE FUNCTION app.sp_outbox_heads(p_owner text, p_limit integer, p_valid interval)
 RETURNS TABLE (event_id bigint, stream_id bigint, epoch bigint)
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN QUERY

@@ -14,7 +14,6 @@ CREATE OR REPLACE FUNCTION app.sp_outbox_park(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_attempts integer := 1 + coalesce((

@@ -24,8 +24,8 @@ BEGIN
     v_items := app.sp_place_items(app.sp_items_parse(p_items, NULL, NULL, NULL));
     RETURN QUERY
     SELECT
-        i.ordinal, o.order_id, coalesce(o.client_order_id, i.client_order_id), o.account_id,
-        o.status, o.reason_code, o.cum_quantity, o.average_price, i.replayed, o.created_at,
+        i.ordinal, o.order_id, coalesce(o.client_order_id::text, i.client_order_id), o.account_id,
+        o.status::text, o.reason_code, o.cum_quantity, o.average_price, i.replayed, o.created_at,
         o.updated_at, o.quantity_max, NULL::text, r.sqlstate, i.fault, r.message
     FROM unnest(v_items) AS i
     LEFT JOIN app.orders AS o ON o.order_id = i.order_id AND i.fault IS NULL

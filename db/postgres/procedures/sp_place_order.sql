@@ -21,65 +21,59 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '3s'
 AS $$
 DECLARE
-    v_fault text;
     v_hash bytea;
-    v_actor text := 'user:' || p_user_id;
+    v_fault text := app.sp_order_fault(
+        p_request_id, p_client_order_id, p_side, p_order_type, p_quantity, p_limit_price,
+        p_stop_price, p_time_in_force, p_expires_at
+    );
+    v_known boolean;
     v_order app.orders;
     v_instrument_id integer;
-    v_exact boolean;
     d record;
     v_reason_code text;
     v_detail jsonb;
 BEGIN
     PERFORM app.sp_require_read_committed();
-    FOR v_pass IN 1..2 LOOP
-        -- The first pass is free of locks, so replays are; the second, under the stream lock, sees
-        -- what the winner of a race wrote and whether the authority still stands.
-        v_fault := app.sp_trade_fault(p_user_id, p_session, p_account_id);
-        IF v_pass = 1 THEN
-            v_fault := coalesce(v_fault, app.sp_order_fault(
-                p_request_id, p_client_order_id, p_side, p_order_type, p_quantity, p_limit_price,
-                p_stop_price, p_time_in_force, p_expires_at
-            ));
-            v_hash := app.sp_order_hash(
-                p_account_id, p_symbol, p_side, p_order_type, p_quantity, p_limit_price,
-                p_stop_price, p_time_in_force, p_expires_at, p_strategy_id
-            );
+    v_hash := app.sp_order_hash(
+        p_account_id, p_symbol, p_side, p_order_type, p_quantity, p_limit_price, p_stop_price,
+        p_time_in_force, p_expires_at, p_strategy_id
+    );
+    -- A replay takes no lock, nor does who may not trade here or asks for what cannot be.
+    v_known := EXISTS (
+        SELECT FROM app.orders AS o WHERE o.client_order_id = p_client_order_id
+    );
+    IF v_fault IS NULL AND NOT v_known THEN
+        PERFORM FROM app.account_members AS m
+        JOIN app.streams AS s ON s.stream_id = m.account_id
+        WHERE m.account_id = p_account_id AND m.user_id = p_user_id AND m.can_trade
+        FOR NO KEY UPDATE OF s;
+        IF NOT FOUND THEN
+            v_fault := 'account_not_found';
         END IF;
-        IF v_fault IS NOT NULL THEN
-            PERFORM app.sp_refuse(v_fault);
-        END IF;
-        SELECT o.* INTO v_order FROM app.orders AS o WHERE o.client_order_id = p_client_order_id;
-        IF FOUND THEN
-            IF v_order.request_hash = v_hash AND v_order.created_by = p_user_id THEN
-                RETURN app.sp_order_result(v_order, TRUE);
-            END IF;
-            PERFORM app.sp_refuse_reuse();
-        END IF;
-        IF v_pass = 1 THEN
-            PERFORM FROM app.streams AS s WHERE s.stream_id = p_account_id FOR NO KEY UPDATE;
-        END IF;
-    END LOOP;
+    END IF;
+    -- From here on with what was committed before the lock was had.
+    v_fault := coalesce(app.sp_trade_fault(p_user_id, p_session, p_account_id), v_fault);
+    IF v_fault IS NOT NULL THEN
+        PERFORM app.sp_refuse(v_fault);
+    END IF;
+    IF v_known THEN
+        RETURN app.sp_order_replay(p_client_order_id, v_hash, p_user_id);
+    END IF;
 
     v_instrument_id := app.sp_order_instrument(
         p_symbol, p_account_id, p_strategy_id, p_expires_at
     );
-    FOREACH v_exact IN ARRAY ARRAY[FALSE, TRUE] LOOP
+    FOR v_exact IN 0..1 LOOP
         d := app.sp_risk_decide(
             p_side, p_quantity, 0, p_limit_price, p_stop_price,
             app.sp_risk_facts(
                 p_account_id, v_instrument_id, p_strategy_id, p_order_type, p_time_in_force, NULL,
-                v_exact
+                v_exact = 1
             ),
             0, 0, 0, 0
         );
         EXIT WHEN d.reason_code IS NULL;
     END LOOP;
-    v_reason_code := coalesce(d.reason_code, CASE
-        WHEN NOT app.sp_rate_spend(p_user_id, 1) THEN 'USER_ORDER_RATE_EXCEEDED'
-    END);
-    -- The id is unique over all accounts, the lock only over this one: a racing order of another
-    -- account is met here.
     INSERT INTO app.orders (
         client_order_id, request_hash, account_id, strategy_id, instrument_id, side, order_type,
         time_in_force, expires_at, quantity, limit_price, stop_price, quantity_max, created_by,
@@ -94,8 +88,13 @@ BEGIN
     ON CONFLICT (client_order_id) DO NOTHING
     RETURNING * INTO v_order;
     IF NOT FOUND THEN
-        PERFORM app.sp_refuse_reuse();
+        -- It lost a race: to its own repetition, or to an order of another account, whose stream
+        -- this lock does not cover.
+        RETURN app.sp_order_replay(p_client_order_id, v_hash, p_user_id);
     END IF;
+    v_reason_code := coalesce(d.reason_code, CASE
+        WHEN NOT app.sp_rate_spend(p_user_id, 1) THEN 'USER_ORDER_RATE_EXCEEDED'
+    END);
     v_detail := jsonb_strip_nulls(jsonb_build_object(
         'order_id', v_order.order_id, 'client_order_id', p_client_order_id, 'symbol', p_symbol,
         'side', p_side, 'order_type', p_order_type, 'quantity', v_order.quantity,
@@ -104,7 +103,7 @@ BEGIN
         'strategy_id', p_strategy_id, 'request_id', p_request_id
     ));
     PERFORM app.sp_audit_append(
-        p_account_id, v_actor, 'order.place', v_detail,
+        p_account_id, 'user:' || p_user_id, 'order.place', v_detail,
         CASE WHEN v_reason_code IS NULL THEN d.rate_at END
     );
     IF v_reason_code IS NULL THEN
@@ -112,7 +111,9 @@ BEGIN
             p_account_id, 'order.place.v1', v_order.order_id, v_detail, p_request_id
         );
     ELSE
-        PERFORM app.sp_order_move(v_order.order_id, 'denied', v_reason_code, v_actor, 'place');
+        PERFORM app.sp_order_move(
+            v_order.order_id, 'denied', v_reason_code, 'user:' || p_user_id, 'place'
+        );
         SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = v_order.order_id;
     END IF;
     RETURN app.sp_order_result(v_order, FALSE);

@@ -39,8 +39,8 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT
-        o.order_id, o.client_order_id, o.account_id, o.status, o.reason_code, o.cum_quantity,
-        o.average_price, i.replayed, o.created_at, o.updated_at, o.quantity_max, NULL::text
+        o.order_id, o.client_order_id::text, o.account_id, o.status::text, o.reason_code,
+        o.cum_quantity, o.average_price, i.replayed, o.created_at, o.updated_at, o.quantity_max, NULL::text
     FROM unnest(v_items) AS i
     JOIN app.orders AS o ON o.order_id = i.order_id
     ORDER BY i.ordinal;

@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_rate_full(
 RETURNS boolean
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN greatest(p_rate_at, p_at) + interval '1 us' * (60000000 / p_max * p_orders::bigint)

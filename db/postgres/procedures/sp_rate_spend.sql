@@ -7,7 +7,6 @@
 CREATE OR REPLACE FUNCTION app.sp_rate_spend(p_user_id uuid, p_orders bigint)
 RETURNS boolean
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     -- The clock is read after the wait for the row.

@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_rate_used(
 RETURNS integer
 LANGUAGE sql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(ceil(
         extract(EPOCH FROM greatest(p_rate_at, p_at) - p_at) * 1000000 / nullif(60000000 / p_max, 0)

@@ -5,7 +5,6 @@
 CREATE OR REPLACE FUNCTION app.sp_refusal(p_code text, OUT sqlstate text, OUT message text)
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     sqlstate := CASE

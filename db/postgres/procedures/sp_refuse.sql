@@ -5,7 +5,6 @@
 CREATE OR REPLACE FUNCTION app.sp_refuse(p_code text, p_prefix text DEFAULT '')
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_refusal record;

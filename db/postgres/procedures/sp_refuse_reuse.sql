@@ -6,7 +6,6 @@
 CREATE OR REPLACE FUNCTION app.sp_refuse_reuse()
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM app.sp_refuse('idempotency_key_reused');

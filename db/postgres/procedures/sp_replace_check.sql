@@ -13,7 +13,6 @@ CREATE OR REPLACE FUNCTION app.sp_replace_check(
     OUT quantity_max numeric
 )
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF coalesce(p_quantity, 0) <= p_order.quantity

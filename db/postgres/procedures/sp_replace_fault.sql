@@ -9,7 +9,6 @@ CREATE OR REPLACE FUNCTION app.sp_replace_fault(
 RETURNS text
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_fault text := app.sp_order_fault(

@@ -5,7 +5,6 @@
 CREATE OR REPLACE FUNCTION app.sp_require_lease(p_owner text, p_lease interval)
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM app.sp_require_text(p_owner, '^.{1,200}$', 'owner');

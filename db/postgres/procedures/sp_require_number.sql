@@ -5,7 +5,6 @@
 CREATE OR REPLACE FUNCTION app.sp_require_number(p_value numeric, p_name text) RETURNS void
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     -- NaN is greater than every number, so the upper bound refuses it as it does Infinity.

@@ -6,7 +6,6 @@
 CREATE OR REPLACE FUNCTION app.sp_require_read_committed()
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN

@@ -4,7 +4,6 @@ CREATE OR REPLACE FUNCTION app.sp_require_text(p_value text, p_pattern text, p_n
 RETURNS void
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF p_value IS NULL OR p_value !~ p_pattern THEN

@@ -10,7 +10,6 @@ CREATE OR REPLACE FUNCTION app.sp_risk_check(
     p_order app.orders, OUT reason_code text, OUT quantity_max numeric
 )
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     SELECT d.reason_code, d.quantity_max

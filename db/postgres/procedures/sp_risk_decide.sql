@@ -27,7 +27,6 @@ CREATE OR REPLACE FUNCTION app.sp_risk_decide(
 )
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_price numeric := coalesce(p_limit_price, p_stop_price, f.last_price);

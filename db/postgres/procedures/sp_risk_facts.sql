@@ -15,7 +15,6 @@ CREATE OR REPLACE FUNCTION app.sp_risk_facts(
 RETURNS app.risk_facts
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_facts app.risk_facts;
@@ -76,14 +75,13 @@ BEGIN
                 OR (t.scope = 'account' AND t.scope_id = p_account_id)
                 OR (t.scope = 'strategy' AND t.scope_id = p_strategy_id)
         ),
-        (
-            SELECT CASE
-                WHEN bool_or(v.time_in_force = p_time_in_force) THEN NULL
-                WHEN count(*) > 0 THEN 'TIME_IN_FORCE_NOT_SUPPORTED'
-                ELSE 'ORDER_TYPE_NOT_SUPPORTED'
-            END
-            FROM app.route_capabilities AS v WHERE (v.route, v.order_type) = (a.route, p_order_type)
-        ),
+        CASE WHEN v.route IS NULL THEN CASE
+            WHEN EXISTS (
+                SELECT FROM app.route_capabilities AS w
+                WHERE (w.route, w.order_type) = (a.route, p_order_type)
+            ) THEN 'TIME_IN_FORCE_NOT_SUPPORTED'
+            ELSE 'ORDER_TYPE_NOT_SUPPORTED'
+        END END,
         i.tradable,
         coalesce((
             SELECT bool_or(v.instrument_id = i.instrument_id) FROM app.account_instruments AS v
@@ -106,6 +104,8 @@ BEGIN
     FROM app.accounts AS a
     JOIN app.streams AS s ON s.stream_id = a.account_id
     JOIN app.instruments AS i ON i.instrument_id = p_instrument_id
+    LEFT JOIN app.route_capabilities AS v
+        ON (v.route, v.order_type, v.time_in_force) = (a.route, p_order_type, p_time_in_force)
     LEFT JOIN app.risk_limits AS l ON l.account_id = a.account_id
     LEFT JOIN market.last_prices AS p ON p.instrument_id = i.instrument_id
     LEFT JOIN app.day_equity AS d ON d.account_id = a.account_id

@@ -19,7 +19,6 @@ CREATE OR REPLACE FUNCTION app.sp_risk_orders(
 )
 LANGUAGE sql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT
         count(*) AS orders,

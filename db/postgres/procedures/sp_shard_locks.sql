@@ -5,7 +5,6 @@ CREATE OR REPLACE FUNCTION app.sp_shard_locks()
 RETURNS smallint[]
 LANGUAGE sql
 VOLATILE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(array_agg(l.objid::integer::smallint), '{}')
     FROM pg_locks AS l

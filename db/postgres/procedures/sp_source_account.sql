@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_source_account(p_source text)
 RETURNS bigint
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN (

@@ -7,7 +7,6 @@ CREATE OR REPLACE FUNCTION app.sp_trade_fault(p_user_id uuid, p_session text, p_
 RETURNS text
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_role text;

@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_trading_check(
 RETURNS void
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM app.sp_require_text(p_scope, '^(global|account|strategy)$', 'scope');

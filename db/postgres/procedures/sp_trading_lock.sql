@@ -6,7 +6,6 @@
 CREATE OR REPLACE FUNCTION app.sp_trading_lock(p_stream_id bigint, p_cancel_open boolean)
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM FROM app.streams AS s

@@ -6,7 +6,6 @@ CREATE OR REPLACE FUNCTION app.sp_trading_scope(
 ) RETURNS bigint
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_account_id bigint;

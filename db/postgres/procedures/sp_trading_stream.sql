@@ -5,7 +5,6 @@ CREATE OR REPLACE FUNCTION app.sp_trading_stream(p_scope text, p_scope_id bigint
 RETURNS bigint
 LANGUAGE plpgsql
 STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM app.sp_require_text(p_scope, '^(global|account|strategy)$', 'scope');

@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION app.sp_trading_switch(
 )
 RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_before text := (

@@ -6,7 +6,6 @@ CREATE OR REPLACE FUNCTION app.sp_wire_number(p_text text)
 RETURNS numeric
 LANGUAGE plpgsql
 IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF p_text ~ '^[0-9]{1,12}(\.[0-9]{1,18})?$' THEN

@@ -80,6 +80,23 @@ CREATE TABLE app.instruments (
     tradable boolean NOT NULL DEFAULT TRUE
 );
 
+-- Orders name these rows without foreign keys, so none of them ever goes.
+CREATE FUNCTION app.refuse_removal() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION '% are never removed', TG_TABLE_NAME USING ERRCODE = '42501';
+END
+$$;
+
+CREATE TRIGGER accounts_are_kept BEFORE DELETE OR TRUNCATE ON app.accounts
+FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_removal();
+CREATE TRIGGER strategies_are_kept BEFORE DELETE OR TRUNCATE ON app.strategies
+FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_removal();
+CREATE TRIGGER instruments_are_kept BEFORE DELETE OR TRUNCATE ON app.instruments
+FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_removal();
+
 -- What an account may trade. An account without rows may trade every tradable instrument.
 CREATE TABLE app.account_instruments (
     account_id bigint NOT NULL REFERENCES app.accounts,

@@ -178,6 +178,7 @@ SELECT
 FROM app.orders AS o
 JOIN app.instruments AS i ON i.instrument_id = o.instrument_id;
 
+-- first_*: where a corrected execution was first reported; what nobody names costs nothing.
 CREATE VIEW reporting.executions WITH (security_invoker = TRUE) AS
 SELECT
     e.execution_id,
@@ -188,6 +189,7 @@ SELECT
     e.side,
     e.quantity,
     e.price,
+    i.multiplier,
     e.quantity * e.price * i.multiplier AS notional,
     e.currency,
     e.fee,
@@ -202,7 +204,27 @@ SELECT
         ).rate
     END AS fee_converted,
     e.executed_at,
-    e.recorded_at
+    e.recorded_at,
+    CASE e.kind
+        WHEN 'trade' THEN e.execution_id
+        ELSE (
+            SELECT f.execution_id FROM app.executions AS f
+            WHERE f.account_id = e.account_id
+                AND f.source = e.source
+                AND f.exec_base = e.exec_base
+                AND f.kind = 'trade'
+        )
+    END AS first_execution_id,
+    CASE e.kind
+        WHEN 'trade' THEN e.executed_at
+        ELSE (
+            SELECT f.executed_at FROM app.executions AS f
+            WHERE f.account_id = e.account_id
+                AND f.source = e.source
+                AND f.exec_base = e.exec_base
+                AND f.kind = 'trade'
+        )
+    END AS first_executed_at
 FROM app.executions AS e
 JOIN app.instruments AS i ON i.instrument_id = e.instrument_id
 LEFT JOIN app.accounts AS a ON a.account_id = e.account_id

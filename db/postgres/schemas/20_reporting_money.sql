@@ -84,7 +84,8 @@ LEFT JOIN LATERAL app.sp_fx_rate(
 
 -- Everything in the account's currency. What has no value in it is left out and told: `unpriced`
 -- counts the open positions without a last price, `unconverted` the currencies without a rate in
--- which there is anything. fx_date is that of the oldest rate used for another currency.
+-- which there is anything. fx_date is that of the oldest rate used for another currency. Joined by
+-- LATERAL, so that who asks for some accounts pays for what these own alone.
 CREATE VIEW reporting.equity WITH (security_invoker = TRUE) AS
 SELECT
     a.account_id,
@@ -101,9 +102,8 @@ SELECT
     k.fx_date,
     k.price_received_at
 FROM app.accounts AS a
-LEFT JOIN (
+LEFT JOIN LATERAL (
     SELECT
-        v.account_id,
         coalesce(sum(v.cash_converted), 0) AS cash,
         coalesce(sum(v.market_value_converted), 0) AS market_value,
         sum(v.unrealized_pnl_converted) AS unrealized_pnl,
@@ -119,8 +119,8 @@ LEFT JOIN (
         min(v.fx_date) FILTER (WHERE v.currency <> v.account_currency) AS fx_date,
         min(v.price_received_at) AS price_received_at
     FROM reporting.equity_by_currency AS v
-    GROUP BY v.account_id
-) AS k ON k.account_id = a.account_id;
+    WHERE v.account_id = a.account_id
+) AS k ON TRUE;
 
 CREATE VIEW reporting.equity_history WITH (security_invoker = TRUE) AS
 SELECT

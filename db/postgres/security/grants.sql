@@ -106,7 +106,9 @@ GRANT EXECUTE ON FUNCTION
     reporting.daily_pnl,
     reporting.bars_between,
     reporting.order_timeline,
-    reporting.health
+    reporting.health,
+    reporting.fifo_lots,
+    reporting.fifo_realized
 TO app_read;
 
 -- Called by the policies and views, in the reader's name.
@@ -139,8 +141,8 @@ GRANT SELECT (
     pending_quantity, pending_limit_price, pending_stop_price, created_by, created_at, updated_at
 ) ON app.orders TO app_read;
 GRANT SELECT (
-    execution_id, order_id, account_id, instrument_id, kind, corrects, side, quantity, price,
-    currency, fee, fee_currency, executed_at, recorded_at
+    execution_id, order_id, account_id, instrument_id, source, exec_base, kind, corrects, side,
+    quantity, price, currency, fee, fee_currency, executed_at, recorded_at
 ) ON app.executions TO app_read;
 GRANT SELECT (
     order_event_id, order_id, kind, source, status_before, status_after, applied, reason,

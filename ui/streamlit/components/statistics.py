@@ -1,4 +1,7 @@
-"""How the days went, in figures with their definitions; computed by empyrical, pure."""
+"""How the days went, in figures with their definitions; computed by empyrical, pure.
+
+`make test-contract` compares the figures with those of another library.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +19,28 @@ DAYS_A_YEAR = 252
 DAYS_MIN = 20
 
 Returns = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is computed of the days of one currency, as fractions; None where it says nothing.
+
+    The riskless return is 0. Figures of a year need DAYS_MIN days, and days that differ.
+    """
+
+    total_return: float | None
+    max_drawdown: float | None
+    # Compounded growth a year: the last wealth over the first, to the power of 252 / days, less 1.
+    annual_return: float | None
+    # Sample deviation of daily returns (n - 1), times the root of 252.
+    annual_volatility: float | None
+    # Mean over sample deviation of daily returns, times the root of 252.
+    sharpe_ratio: float | None
+    # Mean over the root of the mean square of what lies below 0, over all days; times the same.
+    sortino_ratio: float | None
+    # Of the P&L in money: days with a gain among those that moved; gains over losses.
+    win_rate: float | None
+    profit_factor: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +70,56 @@ def falls(days: Sequence[DailyPnl]) -> list[float]:
     return found
 
 
-def statistics(days: Sequence[DailyPnl]) -> list[Statistic]:
-    """What is said about the days of one currency."""
-    return [*_totals(days), *_returns(returns(days))]
-
-
-def _totals(days: Sequence[DailyPnl]) -> list[Statistic]:
-    gains = sum((day.pnl for day in days if day.pnl > 0), Decimal(0))
-    losses = -sum((day.pnl for day in days if day.pnl < 0), Decimal(0))
+def figures(days: Sequence[DailyPnl]) -> Figures:
+    """Compute what the days of one currency were like."""
+    series = returns(days)
+    gains, losses = _gains_and_losses(days)
     moved = [day for day in days if day.pnl]
     won = len([day for day in moved if day.pnl > 0])
+    return Figures(
+        total_return=float(empyrical.cum_returns_final(series)) if series.size else None,
+        max_drawdown=float(empyrical.max_drawdown(series)) if series.size else None,
+        annual_return=_yearly(series, empyrical.annual_return),
+        annual_volatility=_yearly(series, empyrical.annual_volatility),
+        sharpe_ratio=_yearly(series, empyrical.sharpe_ratio),
+        sortino_ratio=_yearly(series, empyrical.sortino_ratio),
+        win_rate=won / len(moved) if moved else None,
+        profit_factor=float(gains / losses) if losses else None,
+    )
+
+
+def _gains_and_losses(days: Sequence[DailyPnl]) -> tuple[Decimal, Decimal]:
+    gains = sum((day.pnl for day in days if day.pnl > 0), Decimal(0))
+    return gains, -sum((day.pnl for day in days if day.pnl < 0), Decimal(0))
+
+
+def _yearly(series: Returns, figure: Callable[..., Any]) -> float | None:
+    """A yearly figure, when there are days enough and they differ."""
+    if series.size < DAYS_MIN or not np.ptp(series):
+        return None
+    with np.errstate(all="ignore"):
+        value = float(figure(series, annualization=DAYS_A_YEAR))
+    return value if np.isfinite(value) else None
+
+
+def statistics(days: Sequence[DailyPnl]) -> list[Statistic]:
+    """What is said about the days of one currency."""
+    found = figures(days)
+    return [*_totals(days, found), *_returns(found)]
+
+
+def _totals(days: Sequence[DailyPnl], found: Figures) -> list[Statistic]:
+    gains, losses = _gains_and_losses(days)
     return [
         Statistic("P&L", formats.signed_money(gains - losses), "Gains less losses, fees included."),
         Statistic(
             "Winning days",
-            formats.percent(won / len(moved)) if moved else formats.NONE,
+            formats.percent(found.win_rate),
             "Days with a gain among the days that moved at all.",
         ),
         Statistic(
             "Profit factor",
-            f"{gains / losses:.2f}" if losses else formats.NONE,
+            _ratio(found.profit_factor),
             "What the winning days made over what the losing days lost.",
         ),
         Statistic(
@@ -76,48 +131,42 @@ def _totals(days: Sequence[DailyPnl]) -> list[Statistic]:
     ]
 
 
-def _returns(series: Returns) -> list[Statistic]:
-    total = float(empyrical.cum_returns_final(series)) if series.size else None
-    fall = float(empyrical.max_drawdown(series)) if series.size else None
+def _returns(found: Figures) -> list[Statistic]:
     return [
         Statistic(
             "Return",
-            formats.percent(total, signed=True),
+            formats.percent(found.total_return, signed=True),
             "Daily returns compounded; a day's return is its P&L over the equity at its start "
             "and what was paid in that day.",
         ),
         Statistic(
+            "Annual return",
+            formats.percent(found.annual_return, signed=True),
+            f"The growth a year (CAGR) that compounds to the return, {DAYS_A_YEAR} days a year.",
+        ),
+        Statistic(
             "Maximum drawdown",
-            formats.percent(fall),
+            formats.percent(found.max_drawdown),
             "The deepest fall from a best day to a later day's end.",
         ),
         Statistic(
             "Volatility",
-            _yearly(series, empyrical.annual_volatility, formats.percent),
+            formats.percent(found.annual_volatility),
             f"Standard deviation of daily returns, times the root of {DAYS_A_YEAR}.",
         ),
         Statistic(
             "Sharpe ratio",
-            _yearly(series, empyrical.sharpe_ratio, _ratio),
+            _ratio(found.sharpe_ratio),
             f"Mean over standard deviation of daily returns, times the root of {DAYS_A_YEAR}; "
             "the riskless return is taken as 0.",
         ),
         Statistic(
             "Sortino ratio",
-            _yearly(series, empyrical.sortino_ratio, _ratio),
-            "As Sharpe, over the deviation of the losing days alone.",
+            _ratio(found.sortino_ratio),
+            "As Sharpe, over the root of the mean square of the losses, days without loss as 0.",
         ),
     ]
 
 
-def _ratio(value: float) -> str:
-    return f"{value:.2f}".replace("-", formats.MINUS)
-
-
-def _yearly(series: Returns, figure: Callable[..., Any], text: Callable[[float], str]) -> str:
-    """A yearly figure, when there are days enough and they differ."""
-    if series.size < DAYS_MIN or not np.ptp(series):
-        return formats.NONE
-    with np.errstate(all="ignore"):
-        value = float(figure(series, annualization=DAYS_A_YEAR))
-    return text(value) if np.isfinite(value) else formats.NONE
+def _ratio(value: float | None) -> str:
+    return formats.NONE if value is None else f"{value:.2f}".replace("-", formats.MINUS)

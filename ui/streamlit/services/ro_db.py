@@ -36,6 +36,10 @@ OPEN_ORDERS_MAX = 200
 ROWS_MAX = 1000
 POINTS_MAX = 1500
 LIVE_S = 1.0
+FEW_ACCOUNTS = 20
+# Views and what is the newest of each.
+ORDERS = ("reporting.orders", "order_id DESC")
+EXECUTIONS = ("reporting.executions", "executed_at DESC, execution_id DESC")
 STATUSES = {
     "filled": ["filled"],
     "canceled": ["canceled"],
@@ -85,13 +89,9 @@ def orders(
     user: User, account_ids: AccountIds, status_filter: str = "all", limit: int = 200
 ) -> list[Order]:
     """Return orders, newest first; status_filter is all, open, filled, canceled or refused."""
-    chosen = {"all": "TRUE", "open": "open"}.get(status_filter, "status = ANY (%s)")
+    condition = {"all": "TRUE", "open": "open"}.get(status_filter, "status = ANY (%s)")
     statuses = [STATUSES[status_filter]] if status_filter in STATUSES else []
-    query = (
-        f"FROM reporting.orders WHERE account_id = ANY (%s) AND {chosen}"
-        " ORDER BY order_id DESC LIMIT %s"
-    )
-    arguments = [list(account_ids), *statuses, _bounded(limit, ROWS_MAX)]
+    query, arguments = _newest(ORDERS, account_ids, condition, statuses, limit)
     return _kept(LIVE_S, user, Order, query, *arguments)
 
 
@@ -110,13 +110,11 @@ def executions(
     to_at: datetime | None = None,
 ) -> list[Execution]:
     """Return fills, newest first, of a span that may be open at both ends."""
-    query = (
-        "FROM reporting.executions WHERE account_id = ANY (%s)"
-        " AND executed_at >= coalesce(%s, '-infinity'::timestamptz)"
+    condition = (
+        "executed_at >= coalesce(%s, '-infinity'::timestamptz)"
         " AND executed_at < coalesce(%s, 'infinity'::timestamptz)"
-        " ORDER BY executed_at DESC, execution_id DESC LIMIT %s"
     )
-    arguments = (list(account_ids), from_at, to_at, _bounded(limit, ROWS_MAX))
+    query, arguments = _newest(EXECUTIONS, account_ids, condition, [from_at, to_at], limit)
     return _kept(LIVE_S, user, Execution, query, *arguments)
 
 
@@ -152,6 +150,32 @@ def bars(
     query = "FROM reporting.bars_between(%s, %s, %s, %s) ORDER BY bar_at"
     arguments = (symbol, from_at, to_at, _bounded(max_points, POINTS_MAX))
     return _kept(60, user, Bar, query, *arguments)
+
+
+def _newest(
+    ordered_view: tuple[str, str],
+    account_ids: AccountIds,
+    condition: str,
+    values: list[Any],
+    limit: int,
+) -> tuple[str, list[Any]]:
+    """Return the question for the newest rows of all the accounts, and its arguments.
+
+    Of few accounts each is read from the end of its own index, however long its past is and however
+    long ago its last row was. Of many, most rows of the table qualify, so it is read from its end.
+    """
+    view, order = ordered_view
+    rows = _bounded(limit, ROWS_MAX)
+    if len(account_ids) > FEW_ACCOUNTS:
+        query = f"FROM {view} WHERE account_id = ANY (%s) AND {condition} ORDER BY {order} LIMIT %s"
+        return query, [list(account_ids), *values, rows]
+    each = f"FROM {view} WHERE account_id = chosen AND {condition} ORDER BY {order} LIMIT %s"
+    query = (
+        f"FROM unnest(%s::bigint[]) AS chosen CROSS JOIN LATERAL (SELECT * {each}) AS newest"
+        f" ORDER BY {order} LIMIT %s"
+    )
+    # Each once, whatever was asked.
+    return query, [sorted(set(account_ids)), *values, rows, rows]
 
 
 def _kept(ttl_s: float, user: User, kind: type[Row], query: str, *arguments: Any) -> list[Row]:

@@ -182,7 +182,7 @@ def test_a_day_without_money_is_no_division_by_zero() -> None:
 def test_yearly_figures_need_days_enough_that_differ() -> None:
     few, same = days(*["10"] * 5), days(*["10"] * 40)
     many = days(*["100", "-60"] * 20)
-    for name in ("Volatility", "Sharpe ratio", "Sortino ratio"):
+    for name in ("Annual return", "Volatility", "Sharpe ratio", "Sortino ratio"):
         assert figure(name, few) == figure(name, same) == formats.NONE
         assert figure(name, many) != formats.NONE
 
@@ -192,9 +192,25 @@ def test_a_sharpe_ratio_is_mean_over_deviation() -> None:
     assert figure("Sharpe ratio", days(*["100", "-60"] * 20)) == "3.92"
 
 
+def test_an_annual_return_compounds_to_the_return() -> None:
+    found = statistics.figures(days(*["100"] * 125, "-60"))
+    assert found.annual_return is not None
+    assert found.total_return is not None
+    assert (1 + found.annual_return) ** (126 / 252) == pytest.approx(1 + found.total_return)
+
+
+def test_a_loss_below_all_money_has_no_annual_return() -> None:
+    assert statistics.figures(days(*["10", "20"] * 15, "-150000")).annual_return is None
+
+
+def test_a_sortino_ratio_counts_all_days_below() -> None:
+    # Mean 0.0002; 20 of 40 days lose 0.0006: 0.0002 / root of 0.0006^2 / 2, times root of 252.
+    assert figure("Sortino ratio", days(*["100", "-60"] * 20)) == "7.48"
+
+
 @pytest.mark.parametrize("rows", [[], days("0"), days("-5"), days("5")])
 def test_any_number_of_days_has_statistics(rows: list[DailyPnl]) -> None:
-    assert len(statistics.statistics(rows)) == 10
+    assert len(statistics.statistics(rows)) == 11
 
 
 def test_a_file_holds_exact_numbers_and_moments_in_utc() -> None:

@@ -3,9 +3,12 @@
 `get_session` and not the SDK's `verify_session` dependency: that one keeps a single context for all
 requests at once, so code that awaits inside it may see another user's request. The signing keys
 are in memory, so an ordinary request asks neither the core nor the database. Only the first use
-of a refreshed token does: the core has to learn that the token arrived.
+of a refreshed token does: the core has to learn that the token arrived. A token that was verified
+is known from then on: verifying the same bytes again could only tell whether they have expired.
+Whether its session still lives is never asked of a token, but of the tables.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote
@@ -52,9 +55,45 @@ class Actor:
     email: str | None = None
 
 
+class VerifiedTokens:
+    """The access tokens that were verified last, and whose they are until they expire."""
+
+    def __init__(self, kept_max: int = 4096) -> None:
+        self._kept_max = kept_max
+        self._actors: OrderedDict[str, Actor] = OrderedDict()
+
+    def actor_of(self, token: str, now: datetime) -> Actor | None:
+        """Return who sent this very token before, unless it has expired since."""
+        actor = self._actors.get(token)
+        if actor is None or actor.expires_at <= now:
+            return None
+        self._actors.move_to_end(token)
+        return actor
+
+    def keep(self, token: str, actor: Actor) -> None:
+        """Remember a token that was verified; the one used longest ago makes room for it."""
+        self._actors[token] = actor
+        self._actors.move_to_end(token)
+        if len(self._actors) > self._kept_max:
+            self._actors.popitem(last=False)
+
+
 async def current_actor(request: Request) -> Actor:
     """Return who sends this request, or refuse it with 401."""
-    _refuse_other_tokens(request)
+    token = _session_token_of(request)
+    verified: VerifiedTokens = request.app.state.verified_tokens
+    actor = verified.actor_of(token, datetime.now(UTC))
+    if actor is not None:
+        return actor
+    session = await _verified_session(request)
+    actor = _actor_of(session)
+    # The answer to this request carries another token, which is the one to come back.
+    if not session.access_token_updated:
+        verified.keep(token, actor)
+    return actor
+
+
+async def _verified_session(request: Request) -> SessionContainer:
     try:
         session = await get_session(
             request,
@@ -70,7 +109,7 @@ async def current_actor(request: Request) -> Actor:
         raise SessionRequired() from error
     if session is None:
         raise SessionRequired()
-    return _actor_of(session)
+    return session
 
 
 def session_key_of(request: Request) -> str | None:
@@ -85,7 +124,7 @@ def session_key_of(request: Request) -> str | None:
     return key_id if isinstance(key_id, str) else None
 
 
-def _refuse_other_tokens(request: Request) -> None:
+def _session_token_of(request: Request) -> str:
     token = request.cookies.get(ACCESS_COOKIE)
     if not token:
         raise SessionRequired()
@@ -97,6 +136,7 @@ def _refuse_other_tokens(request: Request) -> None:
     signed_by_us = isinstance(key_id, str) and key_id.startswith(SESSION_KEY_PREFIX)
     if header.get("alg") != "RS256" or not signed_by_us:
         raise SessionRequired()
+    return token
 
 
 def _actor_of(session: SessionContainer) -> Actor:

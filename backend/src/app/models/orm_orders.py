@@ -42,7 +42,7 @@ class Order(Base):
 
     __tablename__ = "orders"
     __table_args__ = (
-        Index("orders_account_idx", "account_id", text("created_at DESC")),
+        Index("orders_account_idx", "account_id", "order_id"),
         Index("orders_inflight_idx", "updated_at", postgresql_where=text(INFLIGHT_ORDERS)),
         Index("orders_open_idx", "account_id", "status", postgresql_where=text(OPEN_ORDERS)),
         {"schema": "app"},
@@ -50,9 +50,9 @@ class Order(Base):
     order_id: Mapped[Key]
     client_order_id: Mapped[str] = mapped_column(unique=True)
     request_hash: Mapped[bytes]
-    account_id: Mapped[AccountRef]
-    strategy_id: Mapped[int | None] = mapped_column(ForeignKey("app.strategies.strategy_id"))
-    instrument_id: Mapped[InstrumentRef]
+    account_id: Mapped[int]
+    strategy_id: Mapped[int | None]
+    instrument_id: Mapped[Medium]
     side: Mapped[str]
     order_type: Mapped[str]
     time_in_force: Mapped[str]

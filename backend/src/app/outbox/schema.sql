@@ -1,26 +1,32 @@
 -- What is owed to the brokers. Run once, as app_owner, by revision 20260109_init.
 
+-- Domains for the reason that db/postgres/schemas/10_orders.sql gives.
+CREATE DOMAIN app.event_kind AS text CHECK (VALUE IN (
+    'order.place.v1', 'order.cancel.v1', 'order.replace.v1', 'order.query.v1'
+));
+CREATE DOMAIN app.send_outcome AS text CHECK (VALUE IN (
+    'sending', 'not_sent', 'throttled', 'auth', 'unknown'
+));
+CREATE DOMAIN app.send_action AS text CHECK (VALUE IN ('place', 'cancel', 'replace', 'query'));
+CREATE DOMAIN app.shard AS smallint CHECK (VALUE BETWEEN 0 AND 15);
+
 -- Pending rows only: a row that is done is deleted and archived in app.events_done. Neither stream
 -- nor order is a foreign key: one procedure alone writes new rows, in the transaction that made or
 -- locked both, and the two checks would cost each order a tenth of its time.
 CREATE TABLE app.events_outbox (
     event_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    shard smallint NOT NULL CHECK (shard BETWEEN 0 AND 15),
+    shard app.shard NOT NULL,
     stream_id bigint NOT NULL,
-    kind text NOT NULL CHECK (kind IN (
-        'order.place.v1', 'order.cancel.v1', 'order.replace.v1', 'order.query.v1'
-    )),
+    kind app.event_kind NOT NULL,
     order_id bigint NOT NULL,
     payload jsonb NOT NULL,
     request_id text NOT NULL,
     attempts smallint NOT NULL DEFAULT 0,
     -- Set before the wire is touched, so that a crash in between is seen as what it is: unknown.
-    last_outcome text CHECK (last_outcome IN (
-        'sending', 'not_sent', 'throttled', 'auth', 'unknown'
-    )),
+    last_outcome app.send_outcome,
     -- What was begun last, by which epoch and when: a begun row that is younger than its send can
     -- last, in the epoch that still holds the shard, is in flight; any other was interrupted.
-    last_action text CHECK (last_action IN ('place', 'cancel', 'replace', 'query')),
+    last_action app.send_action,
     sending_epoch bigint,
     sending_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()

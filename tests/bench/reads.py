@@ -1,0 +1,152 @@
+"""Measures what reading costs a desk with a past, as ratios within one run.
+
+usage: python tests/bench/reads.py [--seconds 2] [--rounds 5] [--fill-only] [ROW ...]
+
+Each question of the screen (services/ro_db.py) is asked in turns with row security, as app_read
+with a trader's signed token, and without, by a role that is exempt; the ratio is that of the
+medians. No plan may scan a large table. place_10m_vs_empty compares placing into a database of ten
+million orders with placing into an empty one. Rows go to .run/bench/reads.json; exits 1 when a goal
+is missed. The first run fills databases that are kept under .run/bench.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import monotonic
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+for _folder in ("tests", "backend/tests", "ops", "tests/crash"):
+    sys.path.insert(0, str(ROOT / _folder))
+
+import psycopg  # noqa: E402
+from bench import place_10m  # noqa: E402
+from bench.bench_cluster import DATABASE, superuser  # noqa: E402
+from bench.desk import TEMPLATE, TRADER, asked_by, freshen  # noqa: E402
+from bench.readers import CASES, Asked, Case, Statement, statement  # noqa: E402
+from bench.reading import (  # noqa: E402
+    FREE_ROLE,
+    MAKE_FREE_ROLE,
+    Reader,
+    large_relations,
+    plans,
+    reader,
+    scans,
+)
+from bench.templates import KEPT, say, served  # noqa: E402
+
+from app.services import database_setup  # noqa: E402
+
+GOAL = 0.85
+# Enough to prepare the statement and to choose its plan.
+WARM_UP = 12
+CALLS_MIN = 20
+PREFIX = "reads_"
+
+
+@dataclass(frozen=True)
+class World:
+    """The kept desk, a trader of it, and the two ways to read."""
+
+    asked: Asked
+    superuser: psycopg.Connection
+    secured: Reader
+    free: Reader
+    large: set[str]
+
+
+def main() -> int:
+    """Measure the rows that were asked for; print and write them."""
+    options = read_options()
+    report = []
+    readers = {f"{PREFIX}{name}": case for name, case in CASES.items()}
+    chosen = {name: it for name, it in readers.items() if not options.rows or name in options.rows}
+    placing = not options.rows or place_10m.NAME in options.rows
+    if chosen:
+        report += measure_readers(chosen, options.seconds, fill_only=options.fill_only)
+    if placing and options.fill_only:
+        place_10m.TEMPLATE.ensure()
+    elif placing:
+        report.append(place_10m.measured(options.rounds, options.seconds))
+    if options.fill_only:
+        return 0
+    target = KEPT / "reads.json"
+    target.write_text(json.dumps({"rows": report}, indent=2) + "\n")
+    return int(any(row["ratio"] < row["goal"] or row.get("scans") for row in report))
+
+
+def measure_readers(
+    chosen: dict[str, Case], seconds: float, *, fill_only: bool
+) -> list[dict[str, Any]]:
+    """Measure questions on the kept desk."""
+    folder = TEMPLATE.ensure()
+    if fill_only:
+        return []
+    with served(folder) as cluster:
+        database_setup.migrate(cluster.settings(DATABASE))
+        with superuser(cluster, autocommit=True) as root:
+            root.execute(MAKE_FREE_ROLE.encode())
+            freshen(root)
+            with (
+                reader(cluster, DATABASE, "app_read", TRADER) as secured,
+                reader(cluster, DATABASE, FREE_ROLE, TRADER) as free,
+            ):
+                world = World(asked_by(root, TRADER), root, secured, free, large_relations(root))
+                return [measured(name, case, world, seconds) for name, case in chosen.items()]
+
+
+def measured(name: str, case: Case, world: World, seconds: float) -> dict[str, Any]:
+    """Ask one question in turns with row security and without; look at its plans."""
+    secured = statement(case, world.asked)
+    free = without_row_security(case, secured, world.asked)
+    first, second = world.secured.read(secured)[0], world.free.read(free)[0]
+    if not first or len(first) != len(second):
+        raise RuntimeError(f"{name}: {len(first)} rows with row security, {len(second)} without")
+    pairs: list[tuple[list[float], list[float]]] = []
+    for _ in range(WARM_UP):
+        world.secured.read(secured), world.free.read(free)
+    end = monotonic() + seconds
+    while monotonic() < end or len(pairs) < CALLS_MIN:
+        pairs.append(([*world.free.read(free)[1:]], [*world.secured.read(secured)[1:]]))
+    whole = [median(side[0] for side in sides) for sides in zip(*pairs, strict=True)]
+    alone = [median(side[1] for side in sides) for sides in zip(*pairs, strict=True)]
+    ratio = whole[0] / whole[1]
+    found = plans(world.superuser, world.secured, secured)
+    scanned = sorted({it for it in scans(found) if it in world.large})
+    say(
+        f"{'ok  ' if ratio >= GOAL and not scanned else 'MISS'} {name:30} {ratio:7.2f}"
+        f"  goal {GOAL:5}  {whole[1] * 1000:8.2f} ms against {whole[0] * 1000:8.2f} ms,"
+        f" the statement alone {alone[1] * 1000:.2f} against {alone[0] * 1000:.2f};"
+        f" rows {len(first)}{f'; scans {scanned}' if scanned else ''}"
+    )
+    return {
+        "name": name, "ratio": round(ratio, 3), "goal": GOAL, "higher_is_better": True,
+        "ours_ms": round(whole[1] * 1000, 3), "other_ms": round(whole[0] * 1000, 3),
+        "statement_ratio": round(alone[0] / alone[1], 3), "rows": len(first), "scans": scanned,
+    }  # fmt: skip
+
+
+def without_row_security(case: Case, secured: Statement, asked: Asked) -> Statement:
+    """Return the same question for who may see all rows: with the accounts said outright."""
+    if case.reader != "accounts":
+        return secured
+    query = f"SELECT * FROM ({secured.query}) AS r WHERE account_id = ANY (%s)"  # noqa: S608
+    return Statement(query, [*secured.arguments, list(asked.account_ids)])
+
+
+def read_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=2, help="of a question, or one placing")
+    parser.add_argument("--rounds", type=int, default=5, help="of placing")
+    parser.add_argument("--fill-only", action="store_true", help="make what is kept, no more")
+    names = [*(f"{PREFIX}{name}" for name in CASES), place_10m.NAME]
+    parser.add_argument("rows", nargs="*", choices=[[], *names])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""No question of the screen reads a large table from end to end, and none is forgotten."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from bench.desk import SCRIPT, TRADER, asked_by, freshen
+from bench.readers import CASES, Asked, readers, statement
+from bench.reading import Reader, large_relations, plans, reader, scans
+from bench.templates import fill
+from fixtures_postgres import Cluster
+
+# Both tests of one desk run in one process.
+pytestmark = pytest.mark.xdist_group("read_plans")
+
+DATABASE = "read_plans"
+# Large enough for the planner to care.
+SIZES = {"accounts": 100, "users": 50, "orders": 30_000, "bars": 50_000, "samples": 100}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A filled desk, its superuser, and one of its traders."""
+
+    root: psycopg.Connection
+    trader: Reader
+    asked: Asked
+    large: set[str]
+
+    def scanned(self, name: str) -> set[str]:
+        """Return the large tables that a question reads from end to end."""
+        found = plans(self.root, self.trader, statement(CASES[name], self.asked))
+        assert found
+        return set(scans(found)) & self.large
+
+
+@pytest.fixture(scope="module")
+def desk(cluster: Cluster) -> Iterator[Desk]:
+    cluster.create_database(DATABASE)
+    try:
+        with (
+            cluster.settings(DATABASE).connect("postgres") as root,
+            reader(cluster, DATABASE, "app_read", TRADER) as trader,
+        ):
+            fill(root, SCRIPT, SIZES)
+            freshen(root)
+            yield Desk(root, trader, asked_by(root, TRADER), large_relations(root))
+    finally:
+        cluster.drop_database(DATABASE)
+
+
+def test_every_reader_of_the_screen_is_measured() -> None:
+    missing = readers() - {case.reader for case in CASES.values()}
+    assert not missing, f"add to CASES of tests/bench/readers.py: {sorted(missing)}"
+    assert len(readers()) >= 12
+
+
+def test_no_plan_scans_a_large_table(desk: Desk) -> None:
+    assert {"orders", "executions", "order_events", "audit_log"} <= desk.large
+    assert any(name.startswith("bars") for name in desk.large)
+    scanned = {name: desk.scanned(name) for name in CASES}
+    assert {name: tables for name, tables in scanned.items() if tables} == {}
+    silent = {it for it in CASES if not desk.trader.read(statement(CASES[it], desk.asked))[0]}
+    assert not silent, "a question without rows says little of its plan"
+
+
+# The last two look inside of functions.
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("orders", "orders"), ("executions", "executions"), ("timeline", "order_events"),
+     ("bars_year", "bars")],
+)  # fmt: skip
+def test_a_scan_is_seen_where_no_index_may_be_used(desk: Desk, name: str, table: str) -> None:
+    methods = ("indexscan", "indexonlyscan", "bitmapscan")
+    for method in methods:
+        desk.root.execute(f"SET enable_{method} = off")
+    try:
+        assert any(it.startswith(table) for it in desk.scanned(name))
+    finally:
+        for method in methods:
+            desk.root.execute(f"RESET enable_{method}")
