@@ -194,7 +194,8 @@ async def place_by_orm(session: AsyncSession, user_id: UUID, account_id: int) ->
     client_order_id, now = str(uuid4()), datetime.now(UTC)
     user = await session.get_one(User, user_id)
     member = await session.get_one(Member, (account_id, user_id))
-    if user.disabled or not member.can_trade or await session.get(RevokedSession, "bench"):
+    revoked = await session.get(RevokedSession, "bench")
+    if user.disabled or not member.can_trade or revoked is not None:
         raise RuntimeError("not allowed")
     account = await session.get_one(Account, account_id, with_for_update=True)
     known = select(Order).where(Order.client_order_id == client_order_id)

@@ -146,8 +146,8 @@ async def test_time_to_fill_goes_from_placing_to_the_last_fill(traded: World) ->
     assert buy["time_to_fill_s"] > 89
 
 
-async def test_without_a_quote_shortly_before_there_is_no_slippage(traded: World) -> None:
-    await traded.root.execute("UPDATE market.quotes SET quote_at = quote_at - interval '121 s'")
+async def test_without_a_price_at_placing_there_is_no_slippage(traded: World) -> None:
+    await traded.root.execute("UPDATE app.orders SET arrival_price = NULL")
     rows = await seen(traded, QUALITY, [traded.account])
     assert [(row["arrival_price"], row["slippage_bps"]) for row in rows] == [(None, None)] * 4
     (cost,) = await seen(traded, COSTS, [traded.account], *EVER)

@@ -180,8 +180,9 @@ GRANT SELECT (
 GRANT SELECT (
     order_id, client_order_id, account_id, strategy_id, instrument_id, side, order_type,
     time_in_force, expires_at, quantity, limit_price, stop_price, status, reason_code,
-    quantity_max, arrival_price, cum_quantity, average_price, late_fill, overfill, corrected, origin,
-    pending_quantity, pending_limit_price, pending_stop_price, created_by, created_at, updated_at
+    quantity_max, arrival_price, cum_quantity, average_price, late_fill, overfill, corrected,
+    origin, pending_quantity, pending_limit_price, pending_stop_price, created_by, created_at,
+    updated_at
 ) ON app.orders TO app_read;
 GRANT SELECT (
     execution_id, order_id, account_id, instrument_id, source, exec_base, kind, corrects, side,
