@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from api_world import ORIGIN, OpenApi, Person, World, make_person, order
 
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "30"))
 ROLES = ("viewer", "trader", "admin")
 SEED = os.environ.get("FUZZ_SEED", "1")
 TESTS = Path(__file__).parents[1]

@@ -55,11 +55,12 @@ async def test_a_user_is_audited_when_something_changed(
     await migrate.execute(upsert, ACTOR, user_id, "ann@x.org", "trader", False)
     await migrate.execute(upsert, ACTOR, user_id, "ann@x.org", "trader", True)
 
-    assert await audited(database, 0) == ["user.set"] * 3
+    # Before it stands what the migration wrote.
+    assert (await audited(database, 0))[-3:] == ["user.set"] * 3
     superuser = await database.connect("postgres")
     details = await superuser.fetch("SELECT detail::text FROM audit.audit_log ORDER BY seq")
     assert "x.org" not in " ".join(row["detail"] for row in details)
-    assert json.loads(details[1]["detail"])["role_before"] == "viewer"
+    assert json.loads(details[-2]["detail"])["role_before"] == "viewer"
 
 
 @pytest.mark.parametrize(

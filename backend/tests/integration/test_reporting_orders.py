@@ -278,7 +278,8 @@ async def test_a_long_span_is_drawn_in_few_bars_that_keep_highs_and_lows(desk: W
 async def test_a_short_span_is_made_of_quotes_and_falls_back_to_bars(desk: World) -> None:
     await set_price(desk.migrate, "AAPL", "100")
     now = datetime.now(UTC)
-    await bars(desk, "1d", (now - timedelta(hours=20), 50))
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    await bars(desk, "1d", (today, 50))
     day, week = now - timedelta(days=1), now - timedelta(days=7)
     until = now + timedelta(minutes=1)
     (row,) = await seen(desk, BARS, "AAPL", day, until, 100)

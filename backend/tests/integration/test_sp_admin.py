@@ -15,7 +15,7 @@ __all__ = ["desk"]
 
 FORMS = {
     "account": "'Growth', 'USD', 'ib', 'DU1', TRUE, 'Interactive Brokers'",
-    "instrument": "'IBM', 'IBM', 'USD', 0.01, 1, TRUE",
+    "instrument": "'IBM', 'IBM', 'USD', 0.01, 1, TRUE, 1",
     "strategy": "{account}, 'momentum'",
     "member": "{account}, '{user}', FALSE",
     "limits": "{account}, NULL, NULL, NULL, 77, NULL, 5, NULL, 1.5",

@@ -136,8 +136,11 @@ async def test_other_currencies_count_at_a_named_rate_and_are_told_without_one(
     await set_price(desk.migrate, "SAP", "100")
     await _deposit(desk, "EUR", 1000)
     await desk.acquire()
+    await _put(desk, _today(), USD="1.3")
     order = await desk.submit(symbol="SAP", quantity=Decimal(5))
     await desk.fill(order, "5", "90", fee="2")
+    # Without any rate the order would have been denied.
+    await desk.root.execute("DELETE FROM market.fx_rates")
     row = await _summary(desk)
     assert (row["unpriced"], row["unconverted"], row["day_pnl"]) == (0, 1, None)
     assert (row["equity"], row["fees"]) == (100_000 - 2, 2), "what can be valued, beside the count"

@@ -1,6 +1,7 @@
 """The revisions: named as their files, in one line, every SQL file laid exactly once."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,5 @@ def test_a_security_definer_routine_pins_its_search_path(path: Path) -> None:
 )
 def test_a_procedure_file_holds_the_routine_of_its_name(path: Path) -> None:
     text = path.read_text()
-    assert (
-        f"FUNCTION app.{path.stem}(" in text or f"TYPE app.{path.stem.removeprefix('sp_')}" in text
-    )
+    names = {"FUNCTION": path.stem, "AGGREGATE": path.stem, "TYPE": path.stem.removeprefix("sp_")}
+    assert any(re.search(rf"{kind} app\.{name}\b", text) for kind, name in names.items())

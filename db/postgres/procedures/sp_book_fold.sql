@@ -40,6 +40,6 @@ BEGIN
             p_before.realized_pnl - sign(v_signed) * v_closed * v_value - v_released
         ),
         trim_scale(p_before.fees + coalesce(p_fee, 0))
-    )::app.position_fold;
+    );
 END
 $$;

@@ -2,9 +2,7 @@
 -- The position that executions make, one after the other in the order given; of none, a flat one.
 -- Internal: sp_book_refold, sp_integrity_find. Test: test_sp_corrections.py
 
-DROP AGGREGATE IF EXISTS app.sp_book_fold_all(text, numeric, numeric, numeric, numeric);
-
-CREATE AGGREGATE app.sp_book_fold_all(text, numeric, numeric, numeric, numeric) (
+CREATE OR REPLACE AGGREGATE app.sp_book_fold_all(text, numeric, numeric, numeric, numeric) (
     SFUNC = app.sp_book_fold,
     STYPE = app.position_fold,
     INITCOND = '(0,0,0,0)'
