@@ -29,6 +29,12 @@ def calls(world: World) -> dict[str, Arguments]:
         "health": ("$1", [both]),
         "fifo_lots": ("$1", [both]),
         "fifo_realized": ("$1", [both]),
+        "daily_returns": ("$1, $2, $3", [both, (now - DAY).date(), (now + DAY).date()]),
+        "pnl_monthly": ("$1, $2, $3", [both, (now - DAY).date(), (now + DAY).date()]),
+        "attribution_since": ("$1, $2", [both, now - DAY]),
+        "execution_costs": ("$1, $2, $3", [both, now - DAY, now + DAY]),
+        "outbox_health": ("$1", [both]),
+        "audit_extract": ("$1, $2, $3, $4, $5, $6", [both, now - DAY, now + DAY, 0, 0, 100]),
     }
 
 
@@ -44,9 +50,10 @@ async def views(connection: asyncpg.Connection) -> dict[str, bool]:
 
 
 async def functions(connection: asyncpg.Connection) -> set[str]:
-    """Every function that a reader may call."""
+    """Every function that a reader may ask; an aggregate alone answers nothing."""
     rows = await connection.fetch(
         "SELECT proname FROM pg_proc WHERE pronamespace = 'reporting'::regnamespace"
+        " AND prokind = 'f'"
         " AND has_function_privilege('app_read', oid, 'EXECUTE')"
     )
     return {row["proname"] for row in rows}
