@@ -106,7 +106,7 @@ async def test_an_old_quote_gives_way_to_the_close_of_the_last_whole_day(
     await desk.root.executemany(
         "INSERT INTO market.bars"
         " (instrument_id, resolution, bar_at, open, high, low, close, volume, source)"
-        " SELECT instrument_id, '1d', $1, $2, $2, $2, $2, 1, 'test'"
+        " SELECT instrument_id, '1d', $1, $2, $2, $2, $2, 1, 'replay'"
         " FROM app.instruments WHERE symbol = 'AAPL'",
         [
             (noon - timedelta(days=2), Decimal(101)),

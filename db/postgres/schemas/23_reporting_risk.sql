@@ -178,8 +178,8 @@ CROSS JOIN LATERAL (
 -- What needs a look, by when it last changed: orders that were denied, rejected or lost, and those
 -- of which a fill came late, was more than ordered, or was corrected; open positions whose price is
 -- too old to check orders against, or missing; figures that the last integrity check found to be
--- other than what their rows make them (symbol: the symbol, currency or order it is about). An order
--- appears once for each.
+-- other than what their rows make them (symbol: the symbol, currency or order it is about). An
+-- order appears once for each.
 CREATE VIEW reporting.alerts WITH (security_invoker = TRUE) AS
 SELECT
     o.updated_at AS alert_at,

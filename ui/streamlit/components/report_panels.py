@@ -48,10 +48,11 @@ def results(
     )  # fmt: skip
     months = [month for month in report.months if month.currency == currency]
     st.markdown("**Monthly return**")
-    st.plotly_chart(
-        charts.monthly(months, colors), theme=None, config=CHART,
-        key=f"months_{currency}", alt=f"Return by month in {currency}.",
-    )  # fmt: skip
+    with st.container(key=f"monthly_{currency}"):
+        st.plotly_chart(
+            charts.monthly(months, colors), theme=None, config=CHART,
+            key=f"months_{currency}", alt=f"Return by month in {currency}.",
+        )  # fmt: skip
     return figures
 
 
