@@ -39,6 +39,8 @@ DESK = ViewportSize(width=1440, height=900)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 SERIOUS = ("serious", "critical")
 BUNDLE = "/static/js/"
+# Where the replace button stands in the first row: behind the order's number and its cancel button.
+REPLACE_AT = (235, 48)
 # What a browser writes about our own pages when all is well, and why.
 ALLOWED_COMPLAINTS = (
     # The sign-in page asks whether a session lives, and the browser notes the no.
@@ -146,6 +148,12 @@ class Person:
     def table(self, name: str) -> Locator:
         """A table; the grid is painted, and its text stands beside for those who do not see."""
         return self.page.get_by_role("region", name=name, exact=True)
+
+    async def press_in(self, name: str, place: tuple[int, int]) -> None:
+        """Click into the painted grid of a table."""
+        table = await self.table(name).bounding_box()
+        assert table
+        await self.page.mouse.click(table["x"] + place[0], table["y"] + place[1])
 
     async def rows(self, name: str) -> list[list[str]]:
         """The texts of a table as they are now, row by row."""

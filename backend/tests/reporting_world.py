@@ -71,6 +71,14 @@ async def make_history(superuser: asyncpg.Connection, account_id: int, user_id: 
         account_id,
     )
     await superuser.execute(
+        "INSERT INTO app.integrity_breaks (account_id, figure, subject, ours, expected)"
+        " VALUES ($1, 'position_quantity', 'AAPL', 3, 2)",
+        account_id,
+    )
+    await superuser.execute(
+        "INSERT INTO app.strategies (account_id, name) VALUES ($1, 'alpha')", account_id
+    )
+    await superuser.execute(
         "INSERT INTO app.order_events (order_id, kind, source, status_before, status_after,"
         " applied, detail, event_at)"
         " VALUES ($1, 'order_event', 'qc:1', 'submitted', 'accepted', TRUE, '{}', now())",

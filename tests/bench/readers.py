@@ -66,6 +66,24 @@ CASES = {
         "daily_pnl",
         lambda asked: (asked.account_ids, *(moment.date() for moment in asked.last(90))),
     ),
+    "capabilities": Case("capabilities", lambda asked: (asked.account_ids,)),
+    "exposure": Case("exposure", lambda asked: (asked.account_ids,)),
+    "limit_usage": Case("limit_usage", lambda asked: (asked.account_ids,)),
+    "alerts": Case("alerts", lambda asked: (asked.account_ids, 24 * 365)),
+    "pnl_monthly_90_days": Case(
+        "pnl_monthly",
+        lambda asked: (asked.account_ids, *(moment.date() for moment in asked.last(90))),
+    ),
+    "attribution": Case("attribution", lambda asked: (asked.account_ids,)),
+    "attribution_30_days": Case(
+        "attribution_since", lambda asked: (asked.account_ids, asked.last(30)[0])
+    ),
+    "execution_costs_30_days": Case(
+        "execution_costs", lambda asked: (asked.account_ids, *asked.last(30))
+    ),
+    "audit_extract_30_days": Case(
+        "audit_extract", lambda asked: (asked.account_ids, *asked.last(30), (0, 0))
+    ),
     "bars_day": Case("bars", lambda asked: (asked.symbol, asked.now - DAY, asked.now)),
     "bars_30_days": Case("bars", lambda asked: (asked.symbol, *asked.last(30))),
     "bars_year": Case("bars", lambda asked: (asked.symbol, *asked.last(365))),

@@ -33,7 +33,7 @@ def _days(random: Random) -> list[DailyPnl]:
         pnl = Decimal(round(float(start) * moved * 100)).scaleb(-2)
         end = start + flow + pnl
         day = date(2024, 1, 1) + timedelta(days=number)
-        days.append(DailyPnl(day, "USD", start, end, flow, pnl, Decimal(0), 1))
+        days.append(DailyPnl(day, "USD", start, end, flow, pnl, Decimal(0), 1, Decimal(0)))
         start = max(end, Decimal(10_000))
     return days
 

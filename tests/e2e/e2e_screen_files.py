@@ -22,7 +22,7 @@ pytestmark = [
         CHROMIUM is None, reason="no browser here: apt-get install chromium, then run again"
     ),
 ]
-FILES = ("Executions", "Days", "Months", "Attribution", "Costs")
+FILES = ("Executions", "Days", "Months", "Attribution", "Attribution ever", "Costs")
 Rows = list[dict[str, Any]]
 
 

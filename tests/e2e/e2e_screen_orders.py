@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from browser_client import CHROMIUM, Person
+from browser_client import CHROMIUM, REPLACE_AT, Person
 from platform_client import Platform, Trader, eventually
 from playwright.async_api import Browser, expect
 
@@ -19,8 +19,6 @@ pytestmark = [
         CHROMIUM is None, reason="no browser here: apt-get install chromium, then run again"
     ),
 ]
-# Where the button stands in the first row: behind the order's number and its cancel button.
-REPLACE_AT = (235, 48)
 
 
 async def price_of(trader: Trader, times: str) -> Decimal:
@@ -88,9 +86,7 @@ async def replaces(person: Person, order: dict[str, Any]) -> None:
     """Press the button of the first row, and ask for another quantity."""
     label = f"Replace {order['order_id']}"
     await eventually(lambda: person.rows("Orders"), lambda rows: label in str(rows[:1]))
-    table = await person.table("Orders").bounding_box()
-    assert table
-    await person.page.mouse.click(table["x"] + REPLACE_AT[0], table["y"] + REPLACE_AT[1])
+    await person.press_in("Orders", REPLACE_AT)
     dialog = person.page.get_by_role("dialog", name="Replace order")
     await dialog.get_by_label("Quantity in all").fill("7")
     await dialog.get_by_role("button", name="Send change").click()

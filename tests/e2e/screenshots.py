@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from browser_client import CHROMIUM, DESK, PHONE, Person, chromium
+from browser_client import CHROMIUM, DESK, PHONE, REPLACE_AT, Person, chromium
 from platform_client import ROOT, Platform, Trader, eventually
 from playwright.async_api import Browser, ViewportSize, expect
 
@@ -108,8 +108,38 @@ async def walk(browser: Browser, platform: Platform, screen: str) -> None:
             await person.table("Orders").wait_for()
             await settle(person, title)
         await camera.take(person, title.lower())
+    await person.page.get_by_role("button", name="Emergency").click()
+    await person.page.get_by_label("Type CANCEL ALL").wait_for()
+    await camera.take(person, "emergency")
+    await person.page.keyboard.press("Escape")
+    await person.press_in("Orders", REPLACE_AT)
+    await person.page.get_by_role("dialog", name="Replace order").wait_for()
+    await camera.take(person, "replace")
+    await person.page.get_by_role("button", name="Back").click()
     await person.review(20)
     await camera.take(person, "confirm")
+    await person.context.close()
+    await watch(browser, platform, screen)
+
+
+async def watch(browser: Browser, platform: Platform, screen: str) -> None:
+    """What somebody is shown who may only look."""
+    camera = Camera(screen)
+    person = await Person.at(browser, platform, **SCREENS[screen])
+    await person.sign_in("viewer", "/Trades")
+    await settle(person, "Trades")
+    await camera.take(person, "trades_viewer")
+    await person.context.close()
+
+
+async def first_day(browser: Browser, platform: Platform) -> None:
+    """Before anything was traded."""
+    person = await Person.at(browser, platform, **SCREENS["light"])
+    await person.sign_in("admin")
+    for title in ("Dashboard", "Reports", "Trades"):
+        await person.page.goto(f"{platform.url}/{title if title != 'Dashboard' else ''}")
+        await settle(person, title)
+        await Camera("light").take(person, f"{title.lower()}_first_day")
     await person.context.close()
 
 
@@ -118,8 +148,9 @@ async def run() -> None:
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
         platform = Platform(Path(folder)).start()
         try:
-            await trade(platform)
             async with chromium() as browser:
+                await first_day(browser, platform)
+                await trade(platform)
                 for screen in SCREENS:
                     await walk(browser, platform, screen)
         finally:

@@ -286,7 +286,7 @@ async def test_a_day_counts_its_fills_and_fees(desk: Desk) -> None:
     put = "SELECT app.sp_fx_rates_put('operator:t', 'ecb', 'EUR', $1::jsonb)"
     await desk.migrate.execute(put, json.dumps([rate]))
     (row,) = await desk.days(desk.first, since=NOON.date(), until=NOON.date())
-    assert (row["executions"], row["fees"]) == (2, Decimal("3.75"))
+    assert (row["executions"], row["fees"], row["traded"]) == (2, Decimal("3.75"), 40)
 
 
 # --- now ------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 -- beyond zero, adds its own cost. Money is price times quantity times multiplier. The release is
 -- cut, never rounded, at 12 decimals and leaves with the last share in full, so that a flat one
 -- costs exactly nothing and realized_pnl - cost is always the traded cash. The fee is what counts
--- in the instrument's currency; null is nothing.
+-- in the instrument's currency; null is nothing. It names no type of `app` inside: the books are
+-- folded in the name of a reader, who may not look into that schema.
 -- The one definition of cost and realized profit: sp_book_fold_all folds whole histories by it.
 -- Internal: sp_book_position. Test: test_sp_positions.py, test_accounting_properties.py
 

@@ -203,6 +203,12 @@ SELECT
             )
         ).rate
     END AS fee_converted,
+    CASE
+        WHEN e.currency = a.currency THEN e.quantity * e.price * i.multiplier
+        ELSE e.quantity * e.price * i.multiplier * (
+            app.sp_fx_rate(e.currency, a.currency, (e.executed_at AT TIME ZONE 'UTC')::date)
+        ).rate
+    END AS notional_converted,
     e.executed_at,
     e.recorded_at,
     CASE e.kind

@@ -105,7 +105,8 @@ $$;
 -- A day goes from the last sample before it to the last sample in it, and counts what was paid in
 -- or out between the two. An account opened that day begins with nothing; one that was never
 -- sampled before begins with its first sample. Days on which nothing was sampled are left out, and
--- days of which money paid or a fee has no rate to the account's currency.
+-- days of which money paid or a fee has no rate to the account's currency. traded is the value of
+-- what was bought and sold, null when some of it has no rate.
 CREATE FUNCTION reporting.daily_pnl(p_account_ids bigint [], p_from_day date, p_to_day date)
 RETURNS TABLE (
     day date,
@@ -115,7 +116,8 @@ RETURNS TABLE (
     net_flow numeric,
     pnl numeric,
     fees numeric,
-    executions bigint
+    executions bigint,
+    traded numeric
 )
 LANGUAGE sql
 STABLE
@@ -164,7 +166,8 @@ AS $$
                     AND m.created_at <= e.equity_at
             ) AS net_flow,
             x.fees,
-            x.executions
+            x.executions,
+            x.traded
         FROM days AS d
         CROSS JOIN reporting.accounts AS a
         CROSS JOIN LATERAL (
@@ -204,7 +207,9 @@ AS $$
             SELECT
                 CASE WHEN count(r.fee) = count(r.fee_converted)
                     THEN coalesce(sum(r.fee_converted), 0) END AS fees,
-                count(*) AS executions
+                count(*) AS executions,
+                CASE WHEN count(*) = count(r.notional_converted)
+                    THEN coalesce(sum(r.notional_converted), 0) END AS traded
             FROM reporting.executions AS r
             WHERE r.account_id = a.account_id
                 AND r.executed_at >= d.since
@@ -220,7 +225,8 @@ AS $$
         sum(p.net_flow),
         sum(p.equity_end - p.equity_start - p.net_flow),
         sum(p.fees),
-        sum(p.executions)::bigint
+        sum(p.executions)::bigint,
+        CASE WHEN count(*) = count(p.traded) THEN sum(p.traded) END
     FROM parts AS p
     GROUP BY p.day, p.currency
     HAVING bool_or(p.sampled) AND bool_and(num_nulls(p.net_flow, p.fees) = 0)

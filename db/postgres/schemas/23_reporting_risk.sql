@@ -177,7 +177,9 @@ CROSS JOIN LATERAL (
 
 -- What needs a look, by when it last changed: orders that were denied, rejected or lost, and those
 -- of which a fill came late, was more than ordered, or was corrected; open positions whose price is
--- too old to check orders against, or missing. An order appears once for each.
+-- too old to check orders against, or missing; figures that the last integrity check found to be
+-- other than what their rows make them (symbol: the symbol, currency or order it is about). An
+-- order appears once for each.
 CREATE VIEW reporting.alerts WITH (security_invoker = TRUE) AS
 SELECT
     o.updated_at AS alert_at,
@@ -188,7 +190,8 @@ SELECT
     i.symbol,
     o.side,
     o.quantity,
-    CASE WHEN k.kind = o.status THEN o.reason_code END AS reason_code
+    CASE WHEN k.kind = o.status THEN o.reason_code END AS reason_code,
+    NULL AS detail
 FROM app.orders AS o
 JOIN app.instruments AS i ON i.instrument_id = o.instrument_id
 CROSS JOIN LATERAL unnest(ARRAY[
@@ -211,6 +214,7 @@ SELECT
     i.symbol,
     CASE WHEN p.quantity > 0 THEN 'long' ELSE 'short' END,
     abs(p.quantity),
+    NULL,
     NULL
 FROM app.positions AS p
 JOIN app.instruments AS i ON i.instrument_id = p.instrument_id
@@ -220,4 +224,20 @@ WHERE p.quantity <> 0
         l.price IS NULL
         OR l.received_at
         < now() - app.sp_quote_stale_after(l.source)
-    );
+    )
+UNION ALL
+SELECT
+    b.found_at,
+    b.account_id,
+    'integrity_break',
+    'error',
+    NULL,
+    b.subject,
+    NULL,
+    NULL,
+    NULL,
+    format(
+        '%s is %s, should be %s',
+        replace(b.figure, '_', ' '), trim_scale(b.ours), trim_scale(b.expected)
+    )
+FROM app.integrity_breaks AS b;

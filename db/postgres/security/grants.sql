@@ -138,6 +138,7 @@ GRANT EXECUTE ON FUNCTION
     reporting.daily_returns,
     reporting.pnl_monthly,
     reporting.execution_costs,
+    reporting.attribution_since,
     reporting.outbox_health,
     reporting.audit_extract
 TO app_read;
@@ -164,6 +165,8 @@ GRANT SELECT (
 ) ON app.risk_limits TO app_read;
 GRANT SELECT (account_id, equity)
 ON app.day_equity TO app_read;
+GRANT SELECT (account_id, figure, subject, ours, expected, found_at)
+ON app.integrity_breaks TO app_read;
 GRANT SELECT (stream_id, rate_at)
 ON app.streams TO app_read;
 GRANT SELECT (strategy_id, account_id, name)

@@ -3,7 +3,6 @@
 Moments go to plotly as naive UTC numpy datetimes: an aware index costs it a hundredfold.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -226,14 +225,17 @@ def _marks(
             if execution.side == side and moments and execution.executed_at >= moments[0]
         ][-MARKERS_MAX:]
         if inside:
-            places = [bisect_right(moments, execution.executed_at) - 1 for execution in inside]
-            heights = [float(line[place].equity) for place in places]
+            heights = np.interp(
+                [execution.executed_at.timestamp() for execution in inside],
+                [moment.timestamp() for moment in moments],
+                [float(point.equity) for point in line],
+            )
             yield _mark(inside, heights, symbol, name, palette)
 
 
 def _mark(
     executions: Sequence[Execution],
-    heights: Sequence[float],
+    heights: npt.NDArray[np.float64],
     symbol: str,
     name: str,
     palette: Palette,

@@ -1,6 +1,6 @@
 """The row of cards: what the chosen accounts are worth, pure figures and their drawing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -30,6 +30,24 @@ def cards(summaries: Sequence[AccountSummary]) -> list[Card]:
         found += _of([summary for summary in summaries if summary.currency == currency], currency)
     orders = sum(summary.open_orders for summary in summaries)
     return [*found, Card("Working orders", f"{orders:,}")]
+
+
+def unconverted(summaries: Sequence[AccountSummary], names: Mapping[int, str]) -> str | None:
+    """A sentence on what has no exchange rate and is therefore in no figure."""
+    found = {row.account_id: row.unconverted for row in summaries if row.unconverted}
+    if not found:
+        return None
+    parts = ", ".join(
+        f"{names.get(key, str(key))} ({count} currenc{'y' if count == 1 else 'ies'})"
+        for key, count in found.items()
+    )
+    return f"Without an exchange rate, and left out of all figures here: {parts}."
+
+
+def rates_of(summaries: Sequence[AccountSummary]) -> str | None:
+    """Of when the exchange rates are, where any were used."""
+    dates = [row.fx_date for row in summaries if row.fx_date]
+    return f"Other currencies at the rates of {min(dates)}." if dates else None
 
 
 def draw(row: Sequence[Card]) -> None:
@@ -65,30 +83,30 @@ def _of(rows: Sequence[AccountSummary], currency: str) -> list[Card]:
     return [
         Card(f"Equity ({currency})", formats.money(equity), *_left_out(rows)),
         Card(
-            "Day P&L",
+            f"Day P&L ({currency})",
             formats.signed_money(day),
             "" if day is None else formats.percent(_part(day, equity - day), signed=True),
             day or Decimal(0),
             "Since 00:00 UTC, money paid in or out taken off.",
         ),
         Card(
-            "Unrealized P&L",
+            f"Unrealized P&L ({currency})",
             formats.signed_money(unrealized),
             f"{formats.percent(_part(unrealized, equity), signed=True)} of equity",
             unrealized,
         ),
         Card(
-            "Realized P&L",
+            f"Realized P&L ({currency})",
             formats.signed_money(_sum(row.realized_pnl for row in rows)),
             f"fees {formats.money(_sum(row.fees for row in rows))}",
         ),
         Card(
-            "Gross exposure",
+            f"Gross exposure ({currency})",
             formats.money(exposure),
             f"{formats.percent(_part(exposure, equity))} of equity",
             help="Long and short positions added up without sign.",
         ),
-        Card("Cash", formats.money(_sum(row.cash for row in rows))),
+        Card(f"Cash ({currency})", formats.money(_sum(row.cash for row in rows))),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from components import paging, panel
 from services import ro_db
 from services.models import DailyPnl, Execution, User
-from services.models_reports import Attribution, AuditLink, ExecutionCosts, MonthlyPnl
+from services.models_reports import Attribution, AuditLink, ExecutionCosts, MonthlyPnl, SpanPart
 
 PERIODS = {"1W": 7, "1M": 30, "3M": 91, "1Y": 365, "All": 3_650}
 TRADES_MAX = 200
@@ -46,6 +46,7 @@ class Report:
     """What the sections of a report show."""
 
     months: Sequence[MonthlyPnl]
+    parts: Sequence[SpanPart]
     attribution: Sequence[Attribution]
     costs: Sequence[ExecutionCosts]
     trades: Sequence[Execution]
@@ -70,6 +71,7 @@ def read(user: User, ids: tuple[int, ...], span: Period) -> panel.Reading[Report
 def _report(user: User, ids: tuple[int, ...], span: Period) -> Report:
     return Report(
         months=ro_db.pnl_monthly(user, ids, span.first, span.last),
+        parts=ro_db.attribution_since(user, ids, span.since),
         attribution=ro_db.attribution(user, ids),
         costs=ro_db.execution_costs(user, ids, span.since, span.until),
         trades=ro_db.executions(user, ids, TRADES_MAX, span.since, span.until),
@@ -89,7 +91,12 @@ def files(
         ),
         "Days": ("daily_pnl", DailyPnl, lambda: ro_db.daily_pnl(user, ids, first, last)),
         "Months": ("monthly_pnl", MonthlyPnl, lambda: ro_db.pnl_monthly(user, ids, first, last)),
-        "Attribution": ("attribution", Attribution, lambda: ro_db.attribution(user, ids)),
+        "Attribution": (
+            "attribution",
+            SpanPart,
+            lambda: ro_db.attribution_since(user, ids, span.since),
+        ),
+        "Attribution ever": ("attribution_ever", Attribution, lambda: ro_db.attribution(user, ids)),
         "Costs": (
             "execution_costs",
             ExecutionCosts,

@@ -54,9 +54,13 @@ class Statistic:
 
 def returns(days: Sequence[DailyPnl]) -> Returns:
     """Each day's P&L over the money that worked that day; a day without money is left out."""
-    bases = [day.equity_start + max(day.net_flow, Decimal(0)) for day in days]
-    working = [float(day.pnl / base) for day, base in zip(days, bases, strict=True) if base > 0]
+    working = [float(day.pnl / _worked(day)) for day in days if _worked(day) > 0]
     return np.array(working, dtype=np.float64)
+
+
+def _worked(day: DailyPnl) -> Decimal:
+    """The money that worked that day: the equity at its start and what was paid in."""
+    return day.equity_start + max(day.net_flow, Decimal(0))
 
 
 def falls(days: Sequence[DailyPnl]) -> list[float]:
@@ -108,12 +112,26 @@ def statistics(days: Sequence[DailyPnl]) -> list[Statistic]:
     return [*_totals(days, found), *_returns(found)]
 
 
+def turnover(days: Sequence[DailyPnl]) -> float | None:
+    """What was bought and sold over the mean of what worked each day; None when unknown."""
+    worked = [_worked(day) for day in days if _worked(day) > 0]
+    traded = [day.traded for day in days if day.traded is not None]
+    if not worked or len(traded) < len(days):
+        return None
+    return float(sum(traded) / (sum(worked) / len(worked)))
+
+
 def _totals(days: Sequence[DailyPnl], found: Figures) -> list[Statistic]:
     gains, losses = _gains_and_losses(days)
+    money = f"({days[0].currency})" if days else ""
     return [
-        Statistic("P&L", formats.signed_money(gains - losses), "Gains less losses, fees included."),
         Statistic(
-            "Winning days",
+            f"P&L {money}".strip(),
+            formats.signed_money(gains - losses),
+            "Gains less losses, fees included.",
+        ),
+        Statistic(
+            "Win rate",
             formats.percent(found.win_rate),
             "Days with a gain among the days that moved at all.",
         ),
@@ -123,7 +141,12 @@ def _totals(days: Sequence[DailyPnl], found: Figures) -> list[Statistic]:
             "What the winning days made over what the losing days lost.",
         ),
         Statistic(
-            "Fees",
+            "Turnover",
+            formats.percent(turnover(days)),
+            "Value bought and sold over the mean equity that worked in the period.",
+        ),
+        Statistic(
+            f"Fees {money}".strip(),
             formats.money(sum((day.fees for day in days), Decimal(0))),
             "What the broker charged; already taken off the P&L.",
         ),

@@ -39,6 +39,7 @@ def positions(rows: Sequence[Position], names: Names, palette: Palette) -> Style
             "Last": _prices([row.last_price for row in rows], rows),
             "Average": _prices([row.average_cost for row in rows], rows, finer=2),
             "Value": cells([row.market_value for row in rows]),
+            "Currency": [row.currency for row in rows],
             "Account": [_named(names, row.account_id) for row in rows],
             "Last hour": [[float(price) for price in row.recent_prices] for row in rows],
         }
@@ -77,14 +78,15 @@ def orders(
         "Symbol": [row.symbol for row in rows],
         "Side": [_side(row.side) for row in rows],
         "Quantity": cells([row.quantity for row in rows], formats.STEP_MIN),
+        "Terms": [_terms(row) for row in rows],
         "Status": [_status(row) for row in rows],
+        "Filled": cells([row.cum_quantity for row in rows], formats.STEP_MIN),
+        "Average": _prices([row.average_price for row in rows], rows, finer=2),
     }
     if any(row.reason_code for row in rows):
         columns |= {"Why": [formats.reason(row.reason_code) for row in rows]}
     columns |= {
-        "Filled": cells([row.cum_quantity for row in rows], formats.STEP_MIN),
-        "Average": _prices([row.average_price for row in rows], rows, finer=2),
-        "Terms": [_terms(row) for row in rows],
+        "Currency": [row.currency for row in rows],
         "Account": [_named(names, row.account_id) for row in rows],
         "Placed (UTC)": [formats.stamp(row.created_at) for row in rows],
     }
@@ -118,7 +120,7 @@ def order_id_of(label: str) -> int | None:
 def working(rows: Sequence[Order], names: Names) -> Styler:
     """The short form for the dashboard."""
     frame = orders(rows, names).data
-    columns = ["Symbol", "Side", "Quantity", "Status", "Filled", "Terms", "Account"]
+    columns = ["Symbol", "Side", "Quantity", "Terms", "Status", "Filled", "Currency", "Account"]
     return styled(frame[columns], {"Quantity": formats.quantity, "Filled": formats.quantity})
 
 
@@ -132,6 +134,7 @@ def executions(rows: Sequence[Execution], names: Names) -> Styler:
             "Quantity": cells([row.quantity for row in rows], formats.STEP_MIN),
             "Price": _prices([row.price for row in rows], rows),
             "Value": cells([row.notional for row in rows]),
+            "Currency": [row.currency for row in rows],
             "Fee": cells([row.fee for row in rows]),
             "Fee currency": [row.fee_currency for row in rows],
             "Account": [_named(names, row.account_id) for row in rows],
@@ -208,7 +211,7 @@ def preview(answer: Preview, ticket: Ticket, currency: str, tick_size: Decimal) 
         "Position": _change(formats.quantity, answer.position_before, answer.position_after),
         "Cash": f"{_change(formats.money, answer.cash_before, answer.cash_after)} {currency}",
     }
-    lines |= {_limit_name(limit): _limit(limit) for limit in answer.limits}
+    lines |= {_limit_name(limit): _limit(limit, currency) for limit in answer.limits}
     return pd.DataFrame({"": list(lines), "Value": list(lines.values())})
 
 
@@ -254,8 +257,10 @@ def _limit_name(limit: LimitUse) -> str:
     return f"Limit: {limit.name.replace('_', ' ')}"
 
 
-def _limit(limit: LimitUse) -> str:
+def _limit(limit: LimitUse, currency: str) -> str:
     use = formats.percent(limit.used / limit.limit) if limit.limit else formats.NONE
+    if limit.name == "order_notional":
+        return f"{use} of {formats.money(limit.limit)} {currency}"
     return f"{use} of {formats.quantity(limit.limit)}"
 
 

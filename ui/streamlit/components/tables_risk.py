@@ -8,7 +8,7 @@ from components.palette import Palette
 from components.tables import Names
 from pandas.io.formats.style import Styler
 from services.models import Alert, LimitUsage
-from services.models_reports import Attribution, ExecutionCosts
+from services.models_reports import Attribution, ExecutionCosts, SpanPart
 
 LIMITS = {
     "order_quantity": "Largest open order, quantity",
@@ -29,6 +29,7 @@ ALERTS = {
     "corrected": "a fill was corrected or taken back",
     "stale_price": "held at a price that is too old",
     "no_price": "held without any price",
+    "integrity_break": "differs from what executions and movements make it",
 }
 NO_STRATEGY = "none"
 
@@ -56,6 +57,31 @@ def alerts(rows: Sequence[Alert], names: Names) -> pd.DataFrame:
             "Account": [names.get(row.account_id, str(row.account_id)) for row in rows],
         }
     )
+
+
+def parts(rows: Sequence[SpanPart], names: Names, palette: Palette) -> Styler:
+    """What each symbol and strategy made in a span of time, fees taken off."""
+    frame = pd.DataFrame(
+        {
+            "Symbol": [row.symbol for row in rows],
+            "Strategy": [row.strategy or NO_STRATEGY for row in rows],
+            "P&L": tables.cells([row.pnl for row in rows]),
+            "Fees": tables.cells([row.fees for row in rows]),
+            "Traded": tables.cells([row.traded for row in rows]),
+            "Held at start": tables.cells([row.quantity_start for row in rows], formats.STEP_MIN),
+            "Held now": tables.cells([row.quantity for row in rows], formats.STEP_MIN),
+            "Currency": [row.currency for row in rows],
+            "Account": [names.get(row.account_id, str(row.account_id)) for row in rows],
+        }
+    )
+    texts = {
+        "P&L": tables.pnl,
+        "Fees": formats.money,
+        "Traded": formats.money,
+        "Held at start": formats.quantity,
+        "Held now": formats.quantity,
+    }
+    return tables.colored(tables.styled(frame, texts), ["P&L"], palette)
 
 
 def attribution(rows: Sequence[Attribution], names: Names, palette: Palette) -> Styler:
@@ -119,6 +145,7 @@ def _of(row: LimitUsage) -> str:
 
 def _alert(row: Alert) -> str:
     sign = "⛔" if row.severity == "error" else "⚠"
-    what = f"{sign} {row.side} {formats.quantity(row.quantity)}: {ALERTS.get(row.kind, row.kind)}"
-    why = formats.reason(row.reason_code)
+    about = f"{row.side} {formats.quantity(row.quantity)}" if row.side else row.symbol
+    what = f"{sign} {about}: {ALERTS.get(row.kind, row.kind)}"
+    why = formats.reason(row.reason_code) or row.detail
     return f"{what}. {why}" if why else what

@@ -12,7 +12,7 @@ from html import escape
 from components import formats, statistics, tables_risk
 from components.report_data import Period, Report
 from services.models import DailyPnl
-from services.models_reports import Attribution, ExecutionCosts, MonthlyPnl
+from services.models_reports import Attribution, ExecutionCosts, MonthlyPnl, SpanPart
 
 WIDTH, HEIGHT, MARGIN = 720, 150, 6
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -60,6 +60,7 @@ def page(
         of_currency = [day for day in days if day.currency == currency]
         months = [month for month in report.months if month.currency == currency]
         parts += _results(currency, of_currency, months)
+    parts += _parts(report.parts)
     parts += _attribution(report.attribution)
     parts += _costs(report.costs)
     return (
@@ -95,6 +96,22 @@ def _results(
     yield _table(
         f"Definitions, {currency}",
         {"Figure": [it.name for it in figures], "Means": [it.definition for it in figures]},
+    )
+
+
+def _parts(rows: Sequence[SpanPart]) -> Iterable[str]:
+    yield _table(
+        "Attribution in this period",
+        {
+            "Symbol": [it.symbol for it in rows],
+            "Strategy": [it.strategy or tables_risk.NO_STRATEGY for it in rows],
+            "P&L": [formats.signed_money(it.pnl) for it in rows],
+            "Fees": [formats.money(it.fees) for it in rows],
+            "Traded": [formats.money(it.traded) for it in rows],
+            "Held at start": [formats.quantity(it.quantity_start) for it in rows],
+            "Held now": [formats.quantity(it.quantity) for it in rows],
+            "Currency": [it.currency for it in rows],
+        },
     )
 
 

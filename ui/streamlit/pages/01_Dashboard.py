@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import streamlit as st
-from components import charts, header, kpis, palette, panel, risk_panels, tables, windows
+from components import charts, formats, header, kpis, palette, panel, risk_panels, tables, windows
 from components.auth_gate import require_user
 from components.header import Scope
 from services import ro_db
@@ -18,8 +18,14 @@ def worth(user: User, scope: Scope) -> None:
     """The cards."""
     summary = panel.read("figures", ro_db.account_summary, user, scope.ids)
     if summary:
+        left_out = kpis.unconverted(summary.rows, scope.names)
+        if left_out:
+            st.warning(formats.plain(left_out), icon=":material/currency_exchange:")
         with panel.frame("worth", summary):
             kpis.draw(kpis.cards(summary.rows))
+            rates = kpis.rates_of(summary.rows)
+            if rates:
+                st.caption(rates)
 
 
 @st.fragment(run_every=10)

@@ -22,8 +22,13 @@ period = report_data.period(chosen, datetime.now(UTC))
 days = report_data.days(user, scope.ids, period)
 if days is None:
     st.stop()
+report_panels.unconverted(user, scope)
 if not days.rows:
-    st.info("No days to report in this period. Choose a longer one, or come back after a day.")
+    report_panels.files(user, scope, period, None)
+    st.info(
+        "Nothing to report in this period yet: the first figures come with the first sample of "
+        "what the accounts are worth. Choose a longer period, or refresh in a minute."
+    )
     st.stop()
 report = report_data.read(user, scope.ids, period)
 if report is None:

@@ -55,6 +55,8 @@ class AccountSummary:
     open_orders: int
     unpriced: int
     unconverted: int
+    # The day of the oldest rate used for other currencies; None when none is needed.
+    fx_date: date | None
     # Of the oldest price that counts here; None without an open position.
     price_received_at: datetime | None
 
@@ -157,7 +159,10 @@ class TimelineEvent:
 
 @dataclass(frozen=True, slots=True)
 class DailyPnl:
-    """A UTC day of the chosen accounts together, per currency; pnl has `net_flow` taken off."""
+    """A UTC day of the chosen accounts together, per currency; pnl has `net_flow` taken off.
+
+    `traded` is the value bought and sold; None when some of it has no exchange rate.
+    """
 
     day: date
     currency: str
@@ -167,6 +172,7 @@ class DailyPnl:
     pnl: Decimal
     fees: Decimal
     executions: int
+    traded: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,17 +224,19 @@ class LimitUsage:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What needs a look: an order, or a position without a good price."""
+    """What needs a look: an order, a position without a good price, a figure that is wrong."""
 
     alert_at: datetime
     account_id: int
     kind: str
     severity: str
     order_id: int | None
+    # Of a wrong figure, what it is about: a symbol, a currency or an order.
     symbol: str
-    side: str
-    quantity: Decimal
+    side: str | None
+    quantity: Decimal | None
     reason_code: str | None
+    detail: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,23 @@ class Attribution:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanPart:
+    """What an account made in a symbol, for a strategy or without one, in a span up to now."""
+
+    account_id: int
+    symbol: str
+    strategy: str | None
+    currency: str
+    quantity_start: Decimal
+    quantity: Decimal
+    # Value bought and sold within it.
+    traded: Decimal
+    fees: Decimal
+    # Fees taken off; None without a price at its beginning or now.
+    pnl: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionCosts:
     """What trading a symbol cost, of orders placed in a span; a positive slippage is a cost."""
 

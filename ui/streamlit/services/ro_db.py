@@ -29,7 +29,7 @@ from services.models import (
     TimelineEvent,
     User,
 )
-from services.models_reports import Attribution, AuditLink, ExecutionCosts, MonthlyPnl
+from services.models_reports import Attribution, AuditLink, ExecutionCosts, MonthlyPnl, SpanPart
 from services.ttl_cache import TtlCache
 
 __all__ = ["DatabaseDown", "NotSignedIn"]
@@ -106,10 +106,10 @@ def limit_usage(user: User, account_ids: AccountIds) -> list[LimitUsage]:
 
 
 def alerts(user: User, account_ids: AccountIds, hours: int = 24) -> list[Alert]:
-    """Return what needs a look of the last hours, newest first."""
+    """Return what needs a look of the last hours, newest first; figures that are wrong always."""
     query = (
         "FROM reporting.alerts WHERE account_id = ANY (%s)"
-        " AND alert_at >= now() - %s * interval '1 hour'"
+        " AND (alert_at >= now() - %s * interval '1 hour' OR kind = 'integrity_break')"
         " ORDER BY alert_at DESC, order_id, kind LIMIT %s"
     )
     return _kept(2, user, Alert, query, list(account_ids), hours, ALERTS_MAX)
@@ -199,6 +199,15 @@ def attribution(user: User, account_ids: AccountIds) -> list[Attribution]:
         " ORDER BY currency, pnl DESC NULLS LAST, symbol, strategy, account_id"
     )
     return _kept(10, user, Attribution, query, list(account_ids))
+
+
+def attribution_since(user: User, account_ids: AccountIds, from_at: datetime) -> list[SpanPart]:
+    """Return what each symbol and strategy made since a moment, the best first."""
+    query = (
+        "FROM reporting.attribution_since(%s::bigint[], %s)"
+        " ORDER BY currency, pnl DESC NULLS LAST, symbol, strategy, account_id"
+    )
+    return _kept(10, user, SpanPart, query, list(account_ids), from_at)
 
 
 def execution_costs(

@@ -15,7 +15,7 @@ from services.models import (
     Order,
     Position,
 )
-from services.models_reports import Attribution, AuditLink, ExecutionCosts
+from services.models_reports import Attribution, AuditLink, ExecutionCosts, SpanPart
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 TICK = Decimal("0.01")
@@ -114,7 +114,15 @@ def make_day(day: date, pnl: str, **changes: Any) -> DailyPnl:
     """A day that began with 100,000."""
     start = Decimal(100_000)
     made = DailyPnl(
-        day, "USD", start, start + Decimal(pnl), Decimal(0), Decimal(pnl), Decimal(2), 3
+        day,
+        "USD",
+        start,
+        start + Decimal(pnl),
+        Decimal(0),
+        Decimal(pnl),
+        Decimal(2),
+        3,
+        Decimal(5_000),
     )
     return replace(made, **changes)
 
@@ -142,6 +150,7 @@ def make_summary(account_id: int = 1, **changes: Any) -> AccountSummary:
         open_orders=1,
         unpriced=0,
         unconverted=0,
+        fx_date=None,
         price_received_at=NOW,
     )
     return replace(summary, **changes)
@@ -181,6 +190,22 @@ def make_part(**changes: Any) -> Attribution:
     return replace(part, **changes)
 
 
+def make_span_part(**changes: Any) -> SpanPart:
+    """What the same made within a span."""
+    part = SpanPart(
+        account_id=1,
+        symbol="AAPL",
+        strategy="alpha",
+        currency="USD",
+        quantity_start=Decimal(-50),
+        quantity=Decimal(200),
+        traded=Decimal(25_000),
+        fees=Decimal(1),
+        pnl=Decimal("-12.5"),
+    )
+    return replace(part, **changes)
+
+
 def make_alert(**changes: Any) -> Alert:
     """An order that a rule denied."""
     alert = Alert(
@@ -193,6 +218,7 @@ def make_alert(**changes: Any) -> Alert:
         side="buy",
         quantity=Decimal(12_000),
         reason_code="ORDER_QUANTITY_EXCEEDS_MAX",
+        detail=None,
     )
     return replace(alert, **changes)
 

@@ -40,7 +40,7 @@ from services.models import (
     TimelineEvent,
     User,
 )
-from services.models_reports import Attribution, ExecutionCosts, MonthlyPnl
+from services.models_reports import Attribution, ExecutionCosts, MonthlyPnl, SpanPart
 from streamlit.testing.v1 import AppTest
 
 SCREEN = Path(__file__).resolve().parent.parent
@@ -65,6 +65,7 @@ READERS = (
     "alerts",
     "pnl_monthly",
     "attribution",
+    "attribution_since",
     "execution_costs",
     "audit_extract",
 )
@@ -78,6 +79,7 @@ class Results:
     limits: list[LimitUsage] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     months: list[MonthlyPnl] = field(default_factory=list)
+    parts: list[SpanPart] = field(default_factory=list)
     attribution: list[Attribution] = field(default_factory=list)
     costs: list[ExecutionCosts] = field(default_factory=list)
 
@@ -173,6 +175,7 @@ class Desk:
             "limit_usage": lambda ids: self.results.limits,
             "alerts": lambda ids: self.results.alerts,
             "pnl_monthly": lambda ids, from_day, to_day: self.results.months,
+            "attribution_since": lambda ids, since: self.results.parts,
             "attribution": lambda ids: self.results.attribution,
             "execution_costs": lambda ids, since, until: self.results.costs,
             "audit_extract": lambda ids, since, until, after: [],

@@ -65,6 +65,12 @@ def test_trades_are_marked_on_the_line_by_shape_and_name() -> None:
     assert marks["Buy"].customdata[0] == "100 AAPL at 190.05"
 
 
+def test_a_mark_between_two_points_lies_on_the_line_between_them() -> None:
+    line = [EquityPoint(NOW + timedelta(seconds=10 * n), "USD", Decimal(100 * n)) for n in range(3)]
+    trade = make_execution(executed_at=NOW + timedelta(seconds=15))
+    assert charts.equity(line, [trade], LIGHT).data[1].y[0] == pytest.approx(150)
+
+
 def test_trades_before_the_line_begins_are_not_drawn() -> None:
     early = make_execution(executed_at=NOW - timedelta(seconds=1))
     assert len(charts.equity(points(10), [early], LIGHT).data) == 1

@@ -1,5 +1,6 @@
 """The pure parts below the pages: words, ages, statistics, files."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -122,15 +123,15 @@ def test_amounts_of_different_money_are_never_added_up() -> None:
 def test_the_accounts_of_one_currency_are_added_up() -> None:
     found = {card.name: card for card in kpis.cards([make_summary(1), make_summary(2)])}
     assert found["Equity (USD)"].value == "200,000.00"
-    assert found["Day P&L"].value == "+240.50"
-    assert found["Day P&L"].below == "+0.12 %"
-    assert found["Unrealized P&L"].way < 0
+    assert found["Day P&L (USD)"].value == "+240.50"
+    assert found["Day P&L (USD)"].below == "+0.12 %"
+    assert found["Unrealized P&L (USD)"].way < 0
     assert found["Working orders"].value == "2"
 
 
 def test_a_day_that_is_not_known_is_no_zero() -> None:
     cards = kpis.cards([make_summary(1), make_summary(2, day_pnl=None)])
-    assert next(card.value for card in cards if card.name == "Day P&L") == formats.NONE
+    assert next(it.value for it in cards if it.name == "Day P&L (USD)") == formats.NONE
 
 
 def test_positions_without_a_price_are_said_beside_the_equity() -> None:
@@ -158,8 +159,17 @@ def test_a_return_is_compounded_over_the_days() -> None:
 
 def test_winning_days_and_profit_factor_leave_quiet_days_out() -> None:
     rows = days("30", "-10", "0", "10")
-    assert figure("Winning days", rows) == "66.67 %"
+    assert figure("Win rate", rows) == "66.67 %"
     assert figure("Profit factor", rows) == "4.00"
+
+
+def test_turnover_is_what_was_traded_over_the_mean_of_what_worked() -> None:
+    rows = days("0", "0")
+    assert figure("Turnover", rows) == "10.00 %"
+    grown = replace(rows[1], equity_start=Decimal(300_000), traded=Decimal(35_000))
+    assert figure("Turnover", [rows[0], grown]) == "20.00 %"
+    assert figure("Turnover", [rows[0], replace(rows[1], traded=None)]) == formats.NONE
+    assert figure("Turnover", []) == formats.NONE
 
 
 def test_money_paid_in_counts_as_working_that_day() -> None:
@@ -202,7 +212,7 @@ def test_a_sortino_ratio_counts_all_days_below() -> None:
 
 @pytest.mark.parametrize("rows", [[], days("0"), days("-5"), days("5")])
 def test_any_number_of_days_has_statistics(rows: list[DailyPnl]) -> None:
-    assert len(statistics.statistics(rows)) == 11
+    assert len(statistics.statistics(rows)) == 12
 
 
 def test_who_asks_for_a_curve_within_ten_seconds_asks_the_same() -> None:

@@ -4,13 +4,23 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from pages_rows import make_alert, make_cost, make_day, make_execution, make_part
+from components import formats
+from pages_rows import (
+    make_alert,
+    make_cost,
+    make_day,
+    make_execution,
+    make_part,
+    make_span_part,
+    make_summary,
+)
 from pages_world import Desk, Results, open_page, seat, texts
+from services import ro_db
 from services.models import Exposure, LimitUsage
 from services.models_reports import MonthlyPnl
 from streamlit.testing.v1 import AppTest
 
-FILES = ["Executions", "Days", "Months", "Attribution", "Costs"]
+FILES = ["Executions", "Days", "Months", "Attribution", "Attribution ever", "Costs"]
 
 
 @pytest.fixture
@@ -29,6 +39,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
                 ],
                 alerts=[make_alert()],
                 months=[MonthlyPnl(date(2026, 11, 1), "USD", 3, Decimal(15), 0.00015)],
+                parts=[make_span_part()],
                 attribution=[make_part()],
                 costs=[make_cost()],
             ),
@@ -59,6 +70,31 @@ def test_the_audit_log_is_offered_to_administrators_alone(
     assert downloads(app) == ["Download", "Tear sheet"]
 
 
+@pytest.mark.parametrize(("role", "files"), [("viewer", FILES), ("admin", [*FILES, "Audit log"])])
+def test_a_first_day_without_figures_has_files_all_the_same(
+    desk: Desk, role: str, files: list[str]
+) -> None:
+    desk.days = []
+    app = open_page("02_Reports", role)
+    assert not app.exception
+    assert "Nothing to report in this period yet" in texts(app)
+    assert app.selectbox(key="reports.what").options == files
+    assert downloads(app) == ["Download"]
+
+
+def test_what_has_no_exchange_rate_is_said_on_both_pages(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = make_summary(unconverted=1, fx_date=date(2026, 11, 19))
+    monkeypatch.setattr(ro_db, "account_summary", lambda user, ids: [summary])
+    for page in ("01_Dashboard", "02_Reports"):
+        app = open_page(page, "trader")
+        assert not app.exception
+        said = texts(app)
+        assert formats.plain("Growth (1 currency)") in said, page
+    assert "rates of 2026-11-19" in texts(open_page("01_Dashboard", "trader"))
+
+
 def test_nothing_of_a_file_is_read_before_it_is_asked_for(desk: Desk) -> None:
     open_page("02_Reports", "admin")
     assert "audit_extract" not in {name for name, _ in desk.reads}
@@ -66,11 +102,13 @@ def test_nothing_of_a_file_is_read_before_it_is_asked_for(desk: Desk) -> None:
 
 def test_a_report_has_its_sections(desk: Desk) -> None:
     app = open_page("02_Reports", "trader")
-    assert columns(app) == ["Symbol", "Symbol", "Time (UTC)", "Day (UTC)"]
+    assert columns(app) == ["Symbol", "Symbol", "Symbol", "Time (UTC)", "Day (UTC)"]
     said = texts(app)
     for title in ("Monthly return", "Daily P&L", "Drawdown", "Attribution", "Cost of trading"):
         assert title in said, title
-    assert len(app.metric) >= 10
+    tiles = [tile.label for tile in app.metric]
+    for name in ("Annual return", "Win rate", "Profit factor", "Turnover", "Fees (USD)"):
+        assert name in tiles, name
     assert "What the figures mean" in [box.label for box in app.expander]
 
 

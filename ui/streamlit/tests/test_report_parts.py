@@ -9,7 +9,7 @@ import pytest
 from components import charts, formats, report_data, tables_risk, tear_sheet
 from components.palette import DARK, LIGHT
 from components.report_data import Period, Report
-from pages_rows import NOW, make_alert, make_cost, make_day, make_part
+from pages_rows import NOW, make_alert, make_cost, make_day, make_part, make_span_part
 from services.models import Exposure, LimitUsage
 from services.models_reports import MonthlyPnl
 
@@ -32,6 +32,7 @@ def report(**changes: object) -> Report:
     """A report with one row of each kind."""
     rows: dict[str, object] = {
         "months": months(0.1),
+        "parts": [make_span_part()],
         "attribution": [make_part()],
         "costs": [make_cost()],
         "trades": [],
@@ -86,6 +87,16 @@ def test_a_period_is_whole_days_up_to_today() -> None:
     )
     assert week.text == "2026-11-14_2026-11-20"
     assert report_data.period("1W", datetime(2026, 11, 20, 0, 1, tzinfo=UTC)) == week
+
+
+def test_a_wrong_figure_is_an_alert_that_says_both_numbers() -> None:
+    wrong = make_alert(
+        kind="integrity_break", severity="error", order_id=None, side=None, quantity=None,
+        symbol="AAPL", reason_code=None, detail="position quantity is 10, should be 12",
+    )  # fmt: skip
+    (what,) = tables_risk.alerts([wrong], NAMES)["What"]
+    assert what.startswith("⛔ AAPL: differs from what executions")
+    assert what.endswith("position quantity is 10, should be 12")
 
 
 # --- the tear sheet -------------------------------------------------------------------------

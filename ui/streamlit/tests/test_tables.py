@@ -169,7 +169,7 @@ def test_a_preview_says_before_and_after() -> None:
         "Last price": "190.10 USD, 1 s old",
         "Position": f"{MINUS}5 → 5",
         "Cash": "100.00 → — USD",
-        "Limit: order notional": "25.00 % of 100",
+        "Limit: order notional": "25.00 % of 100.00 USD",
     }
 
 

@@ -227,6 +227,7 @@ def repeatable_files(settings: SetupSettings) -> list[str]:
         "db/postgres/schemas/23_reporting_lots.sql",
         "db/postgres/schemas/23_reporting_risk.sql",
         "db/postgres/schemas/24_reporting_results.sql",
+        "db/postgres/schemas/24_reporting_spans.sql",
         "db/postgres/schemas/25_reporting_operations.sql",
         "db/postgres/security/rls_policies.sql",
         "db/postgres/security/grants.sql",
