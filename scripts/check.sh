@@ -29,8 +29,7 @@ typed=(src/app worker paper ../auth/supertokens/devcore ../ops/native)
 sql=(db/postgres/*/*.sql backend/src/app/{outbox,audits}/schema.sql)
 zig=(backend/zig-lmdb/{build.zig,src,tests})
 workflows=(ops/ci/github-actions/*.yml)
-# Internal routines run under the search path that the one which called them has pinned; bodies
-# bound when they are laid leave no name to lead astray, and pgspot cannot read them.
+# Internal routines run under their caller's search path; pgspot cannot read bodies bound when laid.
 mapfile -t definers < <(grep --files-with-matches 'SECURITY DEFINER' db/postgres/procedures/*.sql |
   xargs grep --files-without-match '^RETURN ')
 mapfile -t shell < <(find scripts ops auth -name '*.sh' && echo .ci/run)
