@@ -35,7 +35,6 @@ mapfile -t definers < <(grep --files-with-matches 'SECURITY DEFINER' db/postgres
 mapfile -t shell < <(find scripts ops auth -name '*.sh' && echo .ci/run)
 mapfile -t docker < <(find backend ui ops auth -name Dockerfile)
 mapfile -t yaml < <(find .github auth db ops ./*.yml .*.yaml -name '*.y*ml')
-
 check python "ruff format" ruff format --check --config backend/pyproject.toml "${python[@]}"
 check python "ruff lint" ruff check --config backend/pyproject.toml "${python[@]}"
 check python "mypy" in_backend mypy --config-file pyproject.toml --exclude /tests/ "${typed[@]}"
