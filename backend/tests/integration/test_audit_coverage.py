@@ -20,6 +20,7 @@ WITHOUT_AUDIT = {
     "sp_release_shards": "the same lease, given back",
     "sp_query_inflight": "a question owed to the broker; what the answer changes is audited",
     "sp_equity_sample": "derived from books and prices, and derivable again",
+    "sp_service_token_find": "when a program was seen last, to the minute; its acts are audited",
     "sp_record_quotes": "prices as the market made them, hundreds a second; orders keep theirs",
 }
 # The only writers of the audit log itself.
