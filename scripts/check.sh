@@ -24,7 +24,7 @@ in_backend() { cd backend && MYPYPATH=$paths "$@"; }
 in_screen() { cd ui/streamlit && MYPYPATH=. "$@"; }
 schema() { check-jsonschema --builtin-schema "vendor.$1" "${@:2}"; }
 parse_yaml='import sys, yaml; [[*yaml.safe_load_all(open(it))] for it in sys.argv[1:]]'
-python=(backend auth/supertokens ops tests ui)
+python=(backend auth/supertokens ops scripts tests ui)
 typed=(src/app worker paper ../auth/supertokens/devcore ../ops/native)
 sql=(db/postgres/*/*.sql backend/src/app/{outbox,audits}/schema.sql)
 zig=(backend/zig-lmdb/{build.zig,src,tests})

@@ -1,5 +1,6 @@
 -- sp_account_fault(user, session, account) -> the code of the refusal, or null
--- Whether the user may cancel on the account now: as sp_trade_fault, but an admin may everywhere.
+-- Whether the user may cancel on the account now: as sp_trade_fault, but an admin may everywhere that
+-- the session covers.
 -- Internal: sp_cancel_all. Test: test_sp_cancel_all.py
 
 CREATE OR REPLACE FUNCTION app.sp_account_fault(
@@ -16,7 +17,7 @@ BEGIN
         SELECT FROM app.users AS u WHERE u.user_id = p_user_id AND u.role = 'admin'
     ) AND EXISTS (
         SELECT FROM app.accounts AS a WHERE a.account_id = p_account_id
-    ) THEN
+    ) AND app.sp_session_covers(p_session, p_account_id) THEN
         RETURN NULL;
     END IF;
     RETURN v_fault;

@@ -1,6 +1,6 @@
 -- sp_admin_list(user, session, kind, offset) -> up to 500 rows of master data as objects
 -- What an administrator set up, whatever accounts he is a member of: users, accounts, instruments,
--- strategies, members, limits, allow_lists, cash, trading_states. Writes nothing.
+-- strategies, members, limits, allow_lists, cash, trading_states, tokens. Writes nothing.
 -- SQLSTATE IN401 as sp_authorize; IN403 role_not_allowed; IN422 kind_invalid, offset_invalid.
 -- Called by app_write. Test: test_api_admin_lists.py
 
@@ -59,6 +59,12 @@ BEGIN
         WHEN 'trading_states' THEN
             RETURN QUERY SELECT to_jsonb(t) FROM app.trading_states AS t
             ORDER BY t.scope, t.scope_id LIMIT 500 OFFSET p_offset;
+        WHEN 'tokens' THEN
+            RETURN QUERY
+            SELECT to_jsonb(k) - 'token_hash' || jsonb_build_object('email', u.email)
+            FROM security.service_tokens AS k
+            JOIN app.users AS u ON u.user_id = k.user_id
+            ORDER BY k.token_id LIMIT 500 OFFSET p_offset;
         ELSE
             RAISE EXCEPTION 'there is no such kind'
                 USING ERRCODE = 'IN422', DETAIL = 'kind_invalid';

@@ -12,7 +12,7 @@ RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_role text := app.sp_authorize(p_user_id, p_session);
+    v_role text := app.sp_authorize(p_user_id, p_session, 'orders:write');
     v_account_id bigint;
     v_can_trade boolean;
 BEGIN
@@ -21,7 +21,7 @@ BEGIN
     FROM app.orders AS o
     LEFT JOIN app.account_members AS m
         ON m.account_id = o.account_id AND m.user_id = p_user_id
-    WHERE o.order_id = p_order_id;
+    WHERE o.order_id = p_order_id AND app.sp_session_covers(p_session, o.account_id);
     IF v_role = 'admin' AND FOUND THEN
         RETURN v_account_id;
     END IF;

@@ -22,7 +22,9 @@ DECLARE
     v_actor text := 'system:worker';
 BEGIN
     IF p_user_id IS NOT NULL THEN
-        v_actor := app.sp_authorize_admin(p_user_id, p_session, p_request_id);
+        v_actor := app.sp_authorize_admin(
+            p_user_id, p_session, p_request_id, 'data:write'
+        );
     END IF;
     RETURN QUERY SELECT s.* FROM app.sp_bars_store(
         v_actor, p_source, p_symbols, p_resolutions, p_bar_ats, p_opens, p_highs, p_lows,

@@ -15,7 +15,9 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '3s'
 AS $$
 DECLARE
-    v_actor text := 'user:' || p_user_id;
+    v_actor text := app.sp_actor(p_user_id, p_session);
+    -- A key is the user's, whichever of his sessions and tokens it comes with.
+    v_owner text := 'user:' || p_user_id;
     v_hash bytea := sha256(convert_to(p_account_id::text, 'UTF8'));
     v_fault text;
     v_known app.idempotency;
@@ -31,7 +33,7 @@ BEGIN
         PERFORM app.sp_require_text(p_key, '^[A-Za-z0-9_-]{1,64}$', 'idempotency_key');
         SELECT i.* INTO v_known
         FROM app.idempotency AS i
-        WHERE i.actor = v_actor AND i.route = 'orders.cancel_all' AND i.key = p_key;
+        WHERE i.actor = v_owner AND i.route = 'orders.cancel_all' AND i.key = p_key;
         IF FOUND AND v_known.request_hash <> v_hash THEN
             PERFORM app.sp_refuse_reuse();
         ELSIF FOUND THEN
@@ -45,7 +47,7 @@ BEGIN
     v_count := app.sp_cancel_open(p_account_id, NULL, v_actor, p_request_id);
     INSERT INTO app.idempotency (actor, route, key, request_hash, response)
     VALUES (
-        v_actor, 'orders.cancel_all', p_key, v_hash, jsonb_build_object('canceled', v_count)
+        v_owner, 'orders.cancel_all', p_key, v_hash, jsonb_build_object('canceled', v_count)
     )
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN

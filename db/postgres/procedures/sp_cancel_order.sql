@@ -18,7 +18,9 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '3s'
 AS $$
 DECLARE
-    v_actor text := 'user:' || p_user_id;
+    v_actor text := app.sp_actor(p_user_id, p_session);
+    -- A key is the user's, whichever of his sessions and tokens it comes with.
+    v_owner text := 'user:' || p_user_id;
     v_hash bytea := sha256(convert_to(p_order_id::text, 'UTF8'));
     v_account_id bigint;
     v_order app.orders;
@@ -32,7 +34,7 @@ BEGIN
         SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = p_order_id;
         SELECT i.request_hash INTO v_known
         FROM app.idempotency AS i
-        WHERE i.actor = v_actor AND i.route = 'orders.cancel' AND i.key = p_key;
+        WHERE i.actor = v_owner AND i.route = 'orders.cancel' AND i.key = p_key;
         IF FOUND AND v_known <> v_hash THEN
             PERFORM app.sp_refuse_reuse();
         END IF;
@@ -54,7 +56,7 @@ BEGIN
     -- another order under the key is met here.
     INSERT INTO app.idempotency (actor, route, key, request_hash, response)
     VALUES (
-        v_actor, 'orders.cancel', p_key, v_hash, jsonb_build_object('order_id', p_order_id)
+        v_owner, 'orders.cancel', p_key, v_hash, jsonb_build_object('order_id', p_order_id)
     )
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN

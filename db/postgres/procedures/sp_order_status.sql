@@ -12,13 +12,14 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_role text := app.sp_authorize(p_user_id, p_session);
+    v_role text := app.sp_authorize(p_user_id, p_session, 'orders:read');
     v_order app.orders;
 BEGIN
     PERFORM app.sp_require_text(p_client_order_id, '^[A-Za-z0-9_-]{1,36}$', 'client_order_id');
     SELECT o.* INTO v_order
     FROM app.orders AS o
     WHERE o.client_order_id = p_client_order_id
+        AND app.sp_session_covers(p_session, o.account_id)
         AND (
             v_role = 'admin'
             OR EXISTS (

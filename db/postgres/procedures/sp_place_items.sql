@@ -58,7 +58,7 @@ BEGIN
     FOR v_batch IN
         SELECT
             i.account_id,
-            array_agg('user:' || i.user_id ORDER BY i.ordinal) AS actors,
+            array_agg(app.sp_actor(i.user_id, i.session) ORDER BY i.ordinal) AS actors,
             array_agg(app.sp_item_detail(i) ORDER BY i.ordinal) AS details,
             array_agg(i.order_id ORDER BY i.ordinal) AS orders,
             array_agg(i.request_id ORDER BY i.ordinal) AS request_ids,

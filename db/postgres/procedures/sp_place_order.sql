@@ -29,6 +29,7 @@ DECLARE
     v_known boolean;
     v_order app.orders;
     v_instrument_id integer;
+    v_actor text := app.sp_actor(p_user_id, p_session);
     f app.risk_facts;
     d record;
     v_reason_code text;
@@ -103,7 +104,7 @@ BEGIN
         'strategy_id', p_strategy_id, 'request_id', p_request_id
     ));
     PERFORM app.sp_audit_append(
-        p_account_id, 'user:' || p_user_id, 'order.place', v_detail,
+        p_account_id, v_actor, 'order.place', v_detail,
         CASE WHEN v_reason_code IS NULL THEN d.rate_at END
     );
     IF v_reason_code IS NULL THEN
@@ -112,7 +113,7 @@ BEGIN
         );
     ELSE
         PERFORM app.sp_order_move(
-            v_order.order_id, 'denied', v_reason_code, 'user:' || p_user_id, 'place'
+            v_order.order_id, 'denied', v_reason_code, v_actor, 'place'
         );
         SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = v_order.order_id;
     END IF;

@@ -18,7 +18,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF p_user_id IS NOT NULL THEN
-        PERFORM app.sp_authorize_admin(p_user_id, p_session, p_request_id);
+        PERFORM app.sp_authorize_admin(
+            p_user_id, p_session, p_request_id, 'data:write'
+        );
     END IF;
     RETURN QUERY SELECT s.* FROM app.sp_quotes_store(
         p_source, p_symbols, p_prices, p_ats, p_resets

@@ -8,8 +8,12 @@ IMMUTABLE
 AS $$
 BEGIN
     sqlstate := CASE
-        WHEN p_code IN ('user_unknown', 'user_disabled', 'session_revoked') THEN 'IN401'
-        WHEN p_code IN ('role_not_allowed', 'not_allowed_to_trade') THEN 'IN403'
+        WHEN p_code IN (
+            'user_unknown', 'user_disabled', 'session_revoked', 'service_token_invalid',
+            'service_token_revoked', 'service_token_expired'
+        ) THEN 'IN401'
+        WHEN p_code IN ('role_not_allowed', 'not_allowed_to_trade', 'scope_not_allowed')
+            THEN 'IN403'
         WHEN p_code IN ('account_not_found', 'strategy_not_found', 'order_not_found') THEN 'IN404'
         WHEN p_code IN (
             'order_not_cancelable', 'order_not_replaceable', 'quantity_below_filled'
@@ -20,6 +24,10 @@ BEGIN
         WHEN 'user_unknown' THEN 'this user is not known'
         WHEN 'user_disabled' THEN 'this user is disabled'
         WHEN 'session_revoked' THEN 'this session is over'
+        WHEN 'service_token_invalid' THEN 'there is no such service token'
+        WHEN 'service_token_revoked' THEN 'this service token was revoked'
+        WHEN 'service_token_expired' THEN 'this service token has expired'
+        WHEN 'scope_not_allowed' THEN 'the scopes of this service token do not allow it'
         WHEN 'role_not_allowed' THEN 'this role may not trade'
         WHEN 'not_allowed_to_trade'
             THEN 'this member may look at the account but not trade on it'

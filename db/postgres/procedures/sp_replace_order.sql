@@ -21,7 +21,9 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '3s'
 AS $$
 DECLARE
-    v_actor text := 'user:' || p_user_id;
+    v_actor text := app.sp_actor(p_user_id, p_session);
+    -- A key is the user's, whichever of his sessions and tokens it comes with.
+    v_owner text := 'user:' || p_user_id;
     v_hash bytea := sha256(convert_to(jsonb_build_array(
         p_order_id, trim_scale(p_quantity), trim_scale(p_limit_price), trim_scale(p_stop_price)
     )::text, 'UTF8'));
@@ -39,7 +41,7 @@ BEGIN
         SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = p_order_id;
         SELECT i.* INTO v_known
         FROM app.idempotency AS i
-        WHERE i.actor = v_actor AND i.route = 'orders.replace' AND i.key = p_key;
+        WHERE i.actor = v_owner AND i.route = 'orders.replace' AND i.key = p_key;
         IF FOUND AND v_known.request_hash <> v_hash THEN
             PERFORM app.sp_refuse_reuse();
         ELSIF FOUND THEN
@@ -62,7 +64,7 @@ BEGIN
     -- The key is one user's over all accounts, the lock only one account's: a racing replace of
     -- another order under the key is met here.
     INSERT INTO app.idempotency (actor, route, key, request_hash, response)
-    VALUES (v_actor, 'orders.replace', p_key, v_hash, jsonb_strip_nulls(jsonb_build_object(
+    VALUES (v_owner, 'orders.replace', p_key, v_hash, jsonb_strip_nulls(jsonb_build_object(
         'order_id', p_order_id, 'replace_denied', v_denial.reason_code,
         'quantity_max', v_denial.quantity_max
     )))

@@ -1,5 +1,6 @@
 -- sp_session_check(user, session) -> user, email, role
--- No row when the user is unknown or disabled, or the session was revoked. Callers: app_write.
+-- No row when the user is unknown or disabled, or the session was revoked or is
+-- a service token that ended. Callers: app_write.
 
 CREATE OR REPLACE FUNCTION app.sp_session_check(p_user_id uuid, p_session text)
 RETURNS TABLE (user_id uuid, email text, role text)
@@ -16,4 +17,9 @@ AS $$
       AND NOT EXISTS (
           SELECT FROM security.revoked_sessions AS r WHERE r.session_handle = p_session
       )
+      AND CASE
+          WHEN starts_with(p_session, 'token:')
+              THEN app.sp_token_ended(p_user_id, p_session) IS NULL
+          ELSE TRUE
+      END
 $$;

@@ -1,6 +1,6 @@
 -- sp_sessions_check(handles, users) -> each handle and user, and the user's role while it lives
 -- The handle and the user at the same place belong together, as the gate saw them. The role is null
--- when the session was revoked, or the user is not known or disabled.
+-- when the session was revoked or is a service token, or the user is not known or disabled.
 -- At most 10,000 pairs a call: IN422 handles_invalid. Callers: app_write.
 
 -- An earlier form, told apart by its arguments, would stay beside this one.
@@ -25,7 +25,8 @@ BEGIN
     SELECT
         s.handle,
         s.user_id,
-        CASE WHEN r.session_handle IS NULL AND NOT u.disabled THEN u.role END
+        CASE WHEN r.session_handle IS NULL AND NOT u.disabled
+            AND NOT starts_with(s.handle, 'token:') THEN u.role END
     FROM (
         SELECT DISTINCT t.handle, t.user_id
         FROM unnest(p_handles, p_user_ids) AS t (handle, user_id)

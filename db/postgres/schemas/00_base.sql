@@ -235,6 +235,28 @@ CREATE TABLE security.revoked_sessions (
     revoked_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- What programs sign in with. The token itself is shown once and kept nowhere; it may do what its
+-- user may, of that what the scopes name, on these accounts alone. Immutable but for its end.
+CREATE TABLE security.service_tokens (
+    token_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    token_hash bytea NOT NULL UNIQUE CHECK (length(token_hash) = 32),
+    user_id uuid NOT NULL REFERENCES app.users,
+    name text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    scopes text [] NOT NULL CHECK (
+        cardinality(scopes) > 0
+        AND scopes <@ ARRAY[
+            'orders:read', 'orders:write', 'data:read', 'data:write', 'hot:read', 'hot:write'
+        ]
+    ),
+    account_ids bigint [] NOT NULL,
+    created_by uuid NOT NULL REFERENCES app.users,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+    revoked_at timestamptz,
+    -- To the minute.
+    last_used_at timestamptz
+);
+
 -- HMAC keys of the tokens that row security believes, stored as the two padded blocks of RFC 2104.
 CREATE TABLE security.token_keys (
     key_id text PRIMARY KEY CHECK (key_id ~ '^[a-z0-9]{1,16}$'),

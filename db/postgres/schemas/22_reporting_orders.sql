@@ -100,7 +100,7 @@ AS $$
         s.recorded_at,
         s.origin,
         s.kind,
-        coalesce(u.email, s.source),
+        coalesce(u.email || substr(s.source, 42), s.source),
         s.status_before,
         s.status_after,
         s.applied,
@@ -110,7 +110,7 @@ AS $$
         s.audit_hash,
         extract(EPOCH FROM s.recorded_at - lag(s.recorded_at) OVER w) * 1000
     FROM steps AS s
-    LEFT JOIN app.users AS u ON s.source = 'user:' || u.user_id
+    LEFT JOIN app.users AS u ON left(s.source, 41) = 'user:' || u.user_id
     WINDOW w AS (ORDER BY s.recorded_at, s.place, s.number)
     ORDER BY s.recorded_at, s.place, s.number
 $$;

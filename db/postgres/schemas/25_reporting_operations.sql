@@ -76,14 +76,14 @@ AS $$
         a.stream_id,
         a.seq,
         to_timestamp(0) + a.epoch_us * interval '1 microsecond',
-        coalesce(u.email, a.actor),
+        coalesce(u.email || substr(a.actor, 42), a.actor),
         a.action,
         a.detail::text,
         a.db_user,
         encode(a.prev_hash, 'hex'),
         encode(a.hash, 'hex')
     FROM audit.audit_log AS a
-    LEFT JOIN app.users AS u ON a.actor = 'user:' || u.user_id
+    LEFT JOIN app.users AS u ON left(a.actor, 41) = 'user:' || u.user_id
     WHERE a.stream_id = ANY (p_stream_ids)
         AND (a.stream_id, a.seq) > (p_after_stream, p_after_seq)
         AND a.epoch_us >= extract(EPOCH FROM p_from) * 1000000

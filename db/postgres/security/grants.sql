@@ -42,6 +42,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_admin_user_rate,
     app.sp_admin_audit_heads,
     app.sp_admin_audit_verify,
+    app.sp_admin_token_create,
+    app.sp_admin_token_revoke,
+    app.sp_service_token_find,
     app.sp_audit_export
 TO app_write;
 

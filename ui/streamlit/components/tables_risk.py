@@ -24,7 +24,7 @@ ALERTS = {
     "denied": "denied by our rules",
     "rejected": "rejected by the broker",
     "lost": "lost, an operator is needed",
-    "overfill": "filled for more than ordered; positions differ from the broker's",
+    "overfill": "filled for more than ordered; booked as the broker reported it",
     "late_fill": "filled after it had ended",
     "corrected": "a fill was corrected or taken back",
     "stale_price": "held at a price that is too old",

@@ -94,7 +94,7 @@ async def test_an_order_and_its_way_are_on_the_trades_page(desk: Desk) -> None:
 
 async def test_the_cards_show_the_cash_of_the_account(desk: Desk) -> None:
     app = open_as(desk.trader, "01_Dashboard")
-    assert {card.label: card.value for card in app.metric}["Cash"] == "100,000.00"
+    assert {card.label: card.value for card in app.metric}["Cash (USD)"] == "100,000.00"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,8 +1,10 @@
 """What can be said on the command line."""
 
 import argparse
+from typing import get_args
 
 from app.models.dto_admin import IMPORTS, LimitsSet
+from app.models.dto_tokens import Scope
 
 LIMITS = [name for name in LimitsSet.model_fields if name != "account_id"]
 LISTS = (
@@ -45,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     importing.add_argument(
         "--dry-run", action="store_true", help="say what is wrong, write nothing"
     )
+    _tokens(_topic(topics, "token", listed=False))
     orders = _topic(topics, "orders", listed=False)
     cancel = orders.add_parser("cancel-all", help="cancel every open order of an account")
     cancel.add_argument("account", help="account_id")
@@ -121,6 +124,18 @@ def _setters(
     cash.add_argument("amount")
     cash.add_argument("--currency", default="USD")
     cash.add_argument("--reference", required=True)
+
+
+def _tokens(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    create = verbs.add_parser("create", help="make one for a program, and show it this once")
+    create.add_argument("user", help="email or user_id of whom it acts for")
+    create.add_argument("name", help="of the program, for people to read")
+    create.add_argument("--scope", action="append", required=True, choices=get_args(Scope))
+    create.add_argument("--account", action="append", default=[], help="account_id; repeatable")
+    create.add_argument("--days", type=int, default=90, help="until it ends (90, at most 366)")
+    verbs.add_parser("list", help="show all, without the tokens themselves")
+    revoke = verbs.add_parser("revoke", help="end one at once")
+    revoke.add_argument("token", help="token_id")
 
 
 def _switches(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

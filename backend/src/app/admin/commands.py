@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -165,6 +166,29 @@ def _ids(api: Api, kind: str, name: str, identifier: str) -> dict[str, str]:
     return {row[name]: row[identifier] for row in api.rows(kind)}
 
 
+def create_token(api: Api, said: Namespace) -> Rows:
+    """Make a service token; what is printed is the only copy."""
+    body = {
+        "user_id": _user_id(api, said.user),
+        "name": said.name,
+        "scopes": said.scope,
+        "account_ids": said.account,
+        "expires_at": (datetime.now(UTC) + timedelta(days=said.days)).isoformat(),
+    }
+    return [{**api.post("/api/admin/tokens", body), "expires_at": body["expires_at"]}]
+
+
+def list_tokens(api: Api, _: Namespace) -> Rows:
+    """Show every service token, without the token itself."""
+    return list(api.rows("tokens"))
+
+
+def revoke_token(api: Api, said: Namespace) -> Rows:
+    """End a service token."""
+    api.post(f"/api/admin/tokens/{said.token}/revoke", {})
+    return [{"token_id": said.token, "revoked": True}]
+
+
 def cancel_all(api: Api, said: Namespace) -> Rows:
     """Cancel every open order of an account."""
     key = said.key or uuid4().hex
@@ -222,6 +246,9 @@ COMMANDS: dict[tuple[str, str], Callable[[Api, Namespace], Rows]] = {
     ("limits", "set"): set_limits,
     ("allow-list", "set"): set_allow_list,
     ("cash", "book"): book_cash,
+    ("token", "create"): create_token,
+    ("token", "list"): list_tokens,
+    ("token", "revoke"): revoke_token,
     ("orders", "cancel-all"): cancel_all,
     ("trading", "halt"): switch,
     ("trading", "reduce"): switch,

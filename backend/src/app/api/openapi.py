@@ -17,7 +17,10 @@ PROBLEM_REF = {"$ref": REF_TEMPLATE.format(model="Problem")}
 BATCH_REF = {"$ref": REF_TEMPLATE.format(model="BridgeBatch")}
 BARS_REF = {"$ref": REF_TEMPLATE.format(model="Bars")}
 QUOTES_REF = {"$ref": REF_TEMPLATE.format(model="Quotes")}
-SECURITY_SCHEMES = {"session": {"type": "apiKey", "in": "cookie", "name": "sAccessToken"}}
+SECURITY_SCHEMES = {
+    "session": {"type": "apiKey", "in": "cookie", "name": "sAccessToken"},
+    "service_token": {"type": "http", "scheme": "bearer"},
+}
 Responses = dict[int | str, dict[str, Any]]
 
 
@@ -95,6 +98,10 @@ def _complete(operation: dict[str, Any]) -> None:
 
 
 def _secure(operation: dict[str, Any]) -> None:
+    schemes = {"session": "session_required", "service_token": "service_token_expired"}
     refused = operation["responses"].get("401", {}).get("content", {}).get(MEDIA_TYPE, {})
-    if "session_required" in refused.get("examples", {}):
-        operation["security"] = [{"session": []}]
+    security: list[dict[str, list[str]]] = [
+        {scheme: []} for scheme, code in schemes.items() if code in refused.get("examples", {})
+    ]
+    if security:
+        operation["security"] = security

@@ -9,13 +9,20 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 
 from app.api.openapi import problems
-from app.auth.rbac import signed_in
+from app.auth.rbac import signed_in, signed_in_or_program
 from app.core.errors import (
     CsrfRejected,
     DatabaseUnavailable,
     JsonMalformed,
+    ServiceTokenInvalid,
     UnsupportedMediaType,
     ValidationFailed,
+)
+from app.core.errors_tokens import (
+    CredentialsDoubled,
+    ScopeNotAllowed,
+    ServiceTokenExpired,
+    ServiceTokenRevoked,
 )
 from app.core.security import SessionExpired, SessionRequired
 from app.core.strict_json import parse_strict_json
@@ -81,12 +88,31 @@ class SessionRoute(StrictRoute):
         await signed_in(request)
 
 
-def session_router(prefix: str, tag: str) -> APIRouter:
-    """Make a router whose every route needs a session."""
+def program_route(family: str) -> type[SessionRoute]:
+    """Make a class of routes that service tokens open as well, by the scopes of this family."""
+
+    class ProgramRoute(SessionRoute):
+        async def admit(self, request: Request) -> None:
+            await signed_in_or_program(request, family)
+
+    return ProgramRoute
+
+
+PROGRAM_REFUSALS = (
+    CredentialsDoubled,
+    ServiceTokenInvalid,
+    ServiceTokenRevoked,
+    ServiceTokenExpired,
+    ScopeNotAllowed,
+)
+
+
+def session_router(prefix: str, tag: str, *, family: str | None = None) -> APIRouter:
+    """Make a router whose every route needs a session; with a family, a service token will do."""
     return APIRouter(
         prefix=prefix,
         tags=[tag],
-        route_class=SessionRoute,
+        route_class=SessionRoute if family is None else program_route(family),
         dependencies=[Depends(signed_in)],
         responses=problems(
             SessionRequired,
@@ -96,5 +122,6 @@ def session_router(prefix: str, tag: str) -> APIRouter:
             UnsupportedMediaType,
             ValidationFailed,
             DatabaseUnavailable,
+            *(() if family is None else PROGRAM_REFUSALS),
         ),
     )

@@ -2,7 +2,8 @@
 
 A page of another site can make a browser send our cookies, but it can neither add the header `rid`
 nor forge `Origin`. Everything that may change something needs both; the sign-in pages also serve
-programs, which send no Origin.
+programs, which send no Origin. No page of another site can add `Authorization` either, so a program
+that comes with it and without any cookie needs neither.
 """
 
 from starlette.datastructures import Headers
@@ -27,6 +28,8 @@ def check_origin(scope: Scope, public_url: str) -> None:
     if path.startswith(EXEMPT_PREFIXES):
         return
     headers = Headers(scope=scope)
+    if "authorization" in headers and "cookie" not in headers and not under(path, AUTH_PREFIX):
+        return
     origins = set(headers.getlist("origin"))
     safe = method in SAFE_METHODS
     if under(path, AUTH_PREFIX):

@@ -10,8 +10,9 @@ from typing import cast
 
 from fastapi import Request
 
+from app.auth.service_tokens import bears_token, program, refuse_two_credentials
 from app.core.errors import RoleNotAllowed, SessionRevoked
-from app.core.security import Actor, current_actor
+from app.core.security import SAFE_METHODS, Actor, current_actor
 from app.services.sessions import Sessions
 from app.services.sp_rows import SessionUser
 
@@ -32,8 +33,20 @@ class Role(StrEnum):
 async def signed_in(request: Request) -> Actor:
     """Return who sends this request; verified once a request, on this machine alone."""
     if not hasattr(request.state, "actor"):
+        refuse_two_credentials(request)
         request.state.actor = await current_actor(request)
     return cast(Actor, request.state.actor)
+
+
+async def signed_in_or_program(request: Request, family: str) -> None:
+    """Let in who is signed in, or a program by its token.
+
+    Reading needs the scope `<family>:read`, anything else `<family>:write`.
+    """
+    if bears_token(request):
+        kind = "read" if request.method in SAFE_METHODS else "write"
+        request.state.actor = await program(request, f"{family}:{kind}")
+    await signed_in(request)
 
 
 async def live_user(request: Request) -> SessionUser:

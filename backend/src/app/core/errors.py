@@ -142,7 +142,7 @@ class ServiceTokenInvalid(NotSignedIn):
     """The service token is missing or wrong."""
 
     code = "service_token_invalid"
-    remedy = "Send Authorization: Bearer with the token of this installation's secrets folder."
+    remedy = "Send Authorization: Bearer with the whole token, as it was shown when it was made."
 
 
 class SignatureInvalid(NotSignedIn):

@@ -25,6 +25,8 @@ from supertokens_python.recipe.session.recipe import SessionRecipe
 from app.core.errors import AppError, NotSignedIn
 
 ACCESS_COOKIE = "sAccessToken"
+# A session handle that stands for a service token; no session of a person begins so.
+PROGRAM_HANDLE = "token:"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Keys that rotate sign sessions; the core's static keys sign other things, never a session.
 SESSION_KEY_PREFIX = "d-"
@@ -142,6 +144,8 @@ def _session_token_of(request: Request) -> str:
 def _actor_of(session: SessionContainer) -> Actor:
     claims = session.get_access_token_payload()
     if claims.get("iss") != _issuer() or session.get_tenant_id() != "public":
+        raise SessionRequired()
+    if session.get_handle().startswith(PROGRAM_HANDLE):
         raise SessionRequired()
     try:
         user_id = UUID(session.get_user_id())

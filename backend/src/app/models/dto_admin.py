@@ -193,13 +193,14 @@ def _number_shown(value: Any) -> Any:
     return number_text(Decimal(value)) if isinstance(value, int | Decimal) else value
 
 
-def _moment_shown(value: Any) -> str:
+def moment_shown(value: Any) -> str:
+    """Write a moment for the wire as Postgres wrote it into JSON."""
     return moment_text(datetime.fromisoformat(value))
 
 
 IdShown = Annotated[str, BeforeValidator(str)]
 NumberShown = Annotated[str, BeforeValidator(_number_shown)]
-MomentShown = Annotated[str, BeforeValidator(_moment_shown)]
+MomentShown = Annotated[str, BeforeValidator(moment_shown)]
 
 
 class UserShown(Outbound):

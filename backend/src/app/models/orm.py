@@ -6,10 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     ForeignKey,
     Identity,
     Index,
     Integer,
+    Text,
     UniqueConstraint,
     text,
 )
@@ -250,6 +253,24 @@ class RevokedSession(Base):
     session_handle: Mapped[TextKey]
     user_id: Mapped[UUID]
     revoked_at: Mapped[datetime]
+
+
+class ServiceToken(Base):
+    """What a program signs in with."""
+
+    __tablename__ = "service_tokens"
+    __table_args__ = {"schema": "security"}  # noqa: RUF012
+    token_id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app.users.user_id"))
+    name: Mapped[str]
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    account_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    created_by: Mapped[UUID] = mapped_column(ForeignKey("app.users.user_id"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
 
 
 class TokenKey(Base):

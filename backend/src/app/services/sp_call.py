@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from app.core import errors, errors_trading
+from app.core import errors, errors_tokens, errors_trading
 from app.core.errors import AppError
 
 REFUSALS: dict[str, type[AppError]] = {
@@ -19,6 +19,11 @@ REFUSALS: dict[str, type[AppError]] = {
         errors.SessionRevoked,
         errors.UserUnknown,
         errors.UserDisabled,
+        errors.ServiceTokenInvalid,
+        errors_tokens.ServiceTokenRevoked,
+        errors_tokens.ServiceTokenExpired,
+        errors_tokens.ScopeNotAllowed,
+        errors_tokens.TokenNotFound,
         errors.RoleNotAllowed,
         errors.NotAllowedToTrade,
         errors.AccountNotFound,

@@ -9,7 +9,7 @@ from app.api.dependencies import DatabaseDep, SignedIn
 from app.api.openapi import problems
 from app.api.routing import session_router
 from app.core import errors
-from app.models import dto_admin
+from app.models import dto_admin, dto_tokens
 from app.models.dto import Outbound
 from app.services import sp_admin
 
@@ -27,6 +27,7 @@ LISTS: dict[str, type[Outbound]] = {
     "allow-lists": dto_admin.AllowListShown,
     "cash": dto_admin.CashShown,
     "trading-states": dto_admin.TradingStateShown,
+    "tokens": dto_tokens.TokenShown,
 }
 
 

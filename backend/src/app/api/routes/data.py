@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from app.api.dependencies import DatabaseDep, HotQuotesDep, RequestId
 from app.api.openapi import BARS_REF, QUOTES_REF, problems
-from app.api.routing import StrictRoute, is_json
-from app.auth.rbac import Role, require, signed_in
+from app.api.routing import PROGRAM_REFUSALS, StrictRoute, is_json
+from app.auth.rbac import Role, require, signed_in, signed_in_or_program
 from app.auth.service_tokens import bears_worker_token
 from app.core import errors, errors_trading
 from app.core.security import Actor, SessionExpired, SessionRequired
@@ -23,6 +23,7 @@ from app.services import bulk_rows, exchange_hours, sp_series
 REFUSALS = (
     SessionRequired,
     SessionExpired,
+    *PROGRAM_REFUSALS,
     errors.SessionRevoked,
     errors.RoleNotAllowed,
     errors.CsrfRejected,
@@ -42,12 +43,12 @@ SPAN_DAYS_MAX = {"1d": 40_000, "1h": 4_000, "1m": 100}
 
 
 class DataRoute(StrictRoute):
-    """Open to administrators and to our own worker."""
+    """Open to administrators, their service tokens and our own worker."""
 
     async def admit(self, request: Request) -> None:
         """Check who it is before 8 MiB are read."""
         if not bears_worker_token(request):
-            await signed_in(request)
+            await signed_in_or_program(request, "data")
             await require(Role.ADMIN)(request)
 
 
@@ -55,7 +56,7 @@ router = APIRouter(prefix="/api/data", tags=["data"], route_class=DataRoute)
 
 
 async def loader(request: Request) -> Actor | None:
-    """Return the administrator who sends this; none is our own worker."""
+    """Return the administrator in whose name this comes; none is our own worker."""
     return None if bears_worker_token(request) else await signed_in(request)
 
 

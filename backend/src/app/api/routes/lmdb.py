@@ -19,7 +19,7 @@ KEY_BYTES_MAX = 511
 TTL_S_MAX = 31_536_000
 VERSION_TAG = re.compile(r'"([1-9][0-9]{0,18})"')
 
-router = session_router("/api/lmdb", "hot store")
+router = session_router("/api/lmdb", "hot store", family="hot")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from app.models.dto_orders import LimitUse, PlaceOrder, Preview
 from app.services import sp
 from app.services.sp_rows import NewOrder, OrderPreview
 
-router = session_router("/api/orders", "orders")
+router = session_router("/api/orders", "orders", family="orders")
 
 
 @router.post(

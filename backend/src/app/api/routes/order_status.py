@@ -13,7 +13,7 @@ from app.models.dto import CLIENT_ORDER_ID_PATTERN
 from app.models.dto_orders import Order
 from app.services import sp
 
-router = session_router("/api/orders", "orders")
+router = session_router("/api/orders", "orders", family="orders")
 
 ClientOrderId = Annotated[str, Path(pattern=CLIENT_ORDER_ID_PATTERN)]
 

@@ -34,7 +34,7 @@ KEY_PARAMETER = {
 }
 CHANGE_KEY = {**KEY_PARAMETER, "description": "An id of this request; repeat it with the request."}
 
-router = session_router("/api/orders", "orders")
+router = session_router("/api/orders", "orders", family="orders")
 
 OrderId = Annotated[str, Path(pattern=ID_PATTERN, description="The order_id of an order")]
 
