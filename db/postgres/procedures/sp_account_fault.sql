@@ -1,6 +1,6 @@
 -- sp_account_fault(user, session, account) -> the code of the refusal, or null
--- Whether the user may cancel on the account now: as sp_trade_fault, but an admin may everywhere that
--- the session covers.
+-- Whether the user may cancel on the account now: as sp_trade_fault, but an admin may everywhere
+-- that the session covers.
 -- Internal: sp_cancel_all. Test: test_sp_cancel_all.py
 
 CREATE OR REPLACE FUNCTION app.sp_account_fault(

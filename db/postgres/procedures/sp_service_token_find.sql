@@ -1,6 +1,7 @@
 -- sp_service_token_find(hash) -> token, user, scopes, end, the code of the refusal or null
--- Whose token has this SHA-256, and whether it and its user live; no row when nobody's. Notes, to the minute,
--- that it was used. What the token may do is decided by the procedures, in the write itself.
+-- Whose token has this SHA-256, and whether it and its user live; no row when nobody's. Notes, to
+-- the minute, that it was used. What the token may do is decided by the procedures, in the write
+-- itself.
 -- Called by app_write. Test: test_api_service_tokens.py
 
 CREATE OR REPLACE FUNCTION app.sp_service_token_find(p_hash bytea)
