@@ -104,4 +104,4 @@ def _secure(operation: dict[str, Any]) -> None:
         {scheme: []} for scheme, code in schemes.items() if code in refused.get("examples", {})
     ]
     if security:
-        operation["security"] = security
+        operation.setdefault("security", security)

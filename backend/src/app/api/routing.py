@@ -37,6 +37,8 @@ class OrderIdConvertor(StringConvertor):
 # Else a method that such a route does not take would look like an odd order id.
 register_url_convertor("order_id", OrderIdConvertor())
 
+# As the description says it: a session, or a service token.
+BY_BOTH: list[dict[str, list[str]]] = [{"session": []}, {"service_token": []}]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -92,6 +94,10 @@ def program_route(family: str) -> type[SessionRoute]:
     """Make a class of routes that service tokens open as well, by the scopes of this family."""
 
     class ProgramRoute(SessionRoute):
+        def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+            more["openapi_extra"] = {**(more.get("openapi_extra") or {}), "security": BY_BOTH}
+            super().__init__(path, endpoint, **more)
+
         async def admit(self, request: Request) -> None:
             await signed_in_or_program(request, family)
 
