@@ -118,7 +118,7 @@ def turnover(days: Sequence[DailyPnl]) -> float | None:
     traded = [day.traded for day in days if day.traded is not None]
     if not worked or len(traded) < len(days):
         return None
-    return float(sum(traded) / (sum(worked) / len(worked)))
+    return float(sum(traded, Decimal(0)) * len(worked) / sum(worked, Decimal(0)))
 
 
 def _totals(days: Sequence[DailyPnl], found: Figures) -> list[Statistic]:
