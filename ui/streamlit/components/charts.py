@@ -76,6 +76,8 @@ def daily_pnl(days: Sequence[DailyPnl], palette: Palette) -> go.Figure:
     figure.update_layout(hovermode="closest", bargap=0.35, barcornerradius=2)
     figure.update_xaxes(tickformat="%b %d" if _within_a_year(shown) else "%b %Y")
     figure.update_yaxes(tickformat=",.0f")
+    if not any(day.pnl for day in shown):
+        figure.update_yaxes(range=[-1, 1], dtick=1)
     return _few_days(figure, shown)
 
 

@@ -101,10 +101,10 @@ def _of(rows: Sequence[AccountSummary], currency: str) -> list[Card]:
             f"fees {formats.money(_sum(row.fees for row in rows))}",
         ),
         Card(
-            f"Gross exposure ({currency})",
+            f"Exposure ({currency})",
             formats.money(exposure),
             f"{formats.percent(_part(exposure, equity))} of equity",
-            help="Long and short positions added up without sign.",
+            help="Gross: long and short positions added up without sign.",
         ),
         Card(f"Cash ({currency})", formats.money(_sum(row.cash for row in rows))),
     ]
