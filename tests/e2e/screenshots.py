@@ -112,6 +112,7 @@ async def walk(browser: Browser, platform: Platform, screen: str) -> None:
     await person.page.get_by_label("Type CANCEL ALL").wait_for()
     await camera.take(person, "emergency")
     await person.page.keyboard.press("Escape")
+    await expect(person.page.get_by_label("Type CANCEL ALL")).to_be_hidden()
     await person.press_in("Orders", REPLACE_AT)
     await person.page.get_by_role("dialog", name="Replace order").wait_for()
     await camera.take(person, "replace")
