@@ -66,7 +66,8 @@ async def test_two_copies_that_are_killed_again_and_again_order_each_signal_once
                 copies[number] = start(platform, token)
         # Not a wait for something: the copy that is killed next gets to another place each time.
         await asyncio.sleep(2.3)
-        return await database.fetch(MINE)
+        rows: list[Any] = await database.fetch(MINE)
+        return rows
 
     try:
         await eventually(placed, lambda rows: len(rows) >= 4, timeout_s=120)
