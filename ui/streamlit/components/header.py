@@ -37,7 +37,7 @@ def show(user: User, title: str) -> Scope:
         scope = Scope(_chosen(user))
         _badges(user, scope)
         _menu(user)
-    _switches(scope)
+    _switches(user, frozenset(account.account_id for account in scope.accounts))
     return scope
 
 
@@ -117,10 +117,15 @@ def _menu(user: User) -> None:
         st.html(SIGN_OUT)
 
 
-def _switches(scope: Scope) -> None:
-    """Say where trading is stopped, and why."""
-    for account in scope.accounts:
-        if account.trading_state != "active":
+@st.fragment(run_every=5)
+def _switches(user: User, chosen: frozenset[int]) -> None:
+    """Say where trading is stopped, and why, also to who only looks on."""
+    try:
+        accounts = ro_db.accounts(user)
+    except ro_db.DatabaseDown:
+        return
+    for account in accounts:
+        if account.account_id in chosen and account.trading_state != "active":
             why = formats.plain(account.trading_state_reason or "no reason given")
             st.warning(
                 f"**{formats.plain(account.name)}** is {account.trading_state}: {why}",
