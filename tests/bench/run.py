@@ -30,6 +30,7 @@ from bench.ours import CONNECTIONS, opened  # noqa: E402
 from bench.rival_tables import TABLES  # noqa: E402
 from bench.rivals import Rivals  # noqa: E402
 from bench.throughput import Call, calls_a_second, pgbench  # noqa: E402
+from bench.verify_row import verified_against_goal  # noqa: E402
 from fixtures_postgres import Cluster  # noqa: E402
 
 CALLERS = CONNECTIONS
@@ -138,6 +139,10 @@ ROWS = (
     Row(
         "audit_vs_plain_insert", 0.85, "the update of the stream's head, and its row lock",
         scripts("audit.sql", "audit_plain.sql", "postgres"),
+    ),
+    Row(
+        "audit_verify_vs_100k_rows", 1.0, "the CPU of all cores: a hash and a text for each row",
+        verified_against_goal,
     ),
     Row(
         "http_vs_procedure_c8", 0.5, "two cores: Caddy, the API and this client share them",
