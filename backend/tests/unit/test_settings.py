@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.core.settings import MissingSecret, get_settings, is_loopback, load_settings
+from app.services.database_setup import SetupError, SetupSettings
 
 
 def test_a_secret_is_read_from_the_file_of_its_name(tmp_path: Path) -> None:
@@ -38,6 +39,20 @@ def test_the_environment_of_a_process_must_be_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("APP_ENV", raising=False)
     with pytest.raises(ValidationError, match="app_env"):
         load_settings()
+
+
+@pytest.mark.parametrize("placeholder", ["changeme", " ChangeMe\n", "change-me", "changethis"])
+def test_the_one_shots_and_the_command_line_take_no_placeholder_outside_dev(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placeholder: str
+) -> None:
+    monkeypatch.delenv("APP_ENV", raising=False)
+    (tmp_path / "app_migrate_password").write_text(placeholder)
+    for environment in ({}, {"app_env": "production"}):
+        settings = SetupSettings.load(secrets_dir=tmp_path, **environment)
+        with pytest.raises(SetupError, match="app_migrate_password holds a placeholder"):
+            settings.secret("app_migrate_password")
+    tolerant = SetupSettings.load(secrets_dir=tmp_path, app_env="dev")
+    assert tolerant.secret("app_migrate_password") == placeholder.strip()
 
 
 @pytest.mark.parametrize("value", ["ftp://x", "localhost:8080", "http://a/path", "http://u@h", ""])

@@ -46,8 +46,9 @@ def test_private_is_not_public(host: str) -> None:
     assert "no loopback address" in refusal(DEVCORE_HOST=host, DEVCORE_ALLOW_PRIVATE="1")
 
 
-def test_it_refuses_a_weak_key() -> None:
-    assert "core_api_key" in refusal(CORE_API_KEY="short", SECRETS_DIR="/nonexistent")
+@pytest.mark.parametrize("key", ["short", "changeme", "change-me", "changethis"])
+def test_it_refuses_a_weak_key_and_a_placeholder(key: str) -> None:
+    assert "core_api_key" in refusal(CORE_API_KEY=key, SECRETS_DIR="/nonexistent")
 
 
 def test_it_waits_for_the_database_and_says_so() -> None:

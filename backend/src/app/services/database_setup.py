@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import alembic.command
 import alembic.config
@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import app
+from app.core.settings import is_placeholder
 from app.core.token_keys import key_id_of
 
 PACKAGE_DIR = Path(app.__file__).resolve().parent
@@ -56,6 +57,8 @@ class SetupSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
+    # Nobody said where this is: then it is where nothing is tolerated.
+    app_env: Literal["dev", "test", "production"] = "production"
     database_host: str = "127.0.0.1"
     database_port: int = Field(default=5433, gt=0, lt=65536)
     database_name: str = "informania"
@@ -80,6 +83,8 @@ class SetupSettings(BaseSettings):
             raise SetupError(f"secret {name} cannot be read: {path}: {error.strerror}") from error
         if not value:
             raise SetupError(f"secret {name} is empty: {path}")
+        if self.app_env == "production" and is_placeholder(value):
+            raise SetupError(f"secret {name} holds a placeholder, which production refuses: {path}")
         return value
 
     def path(self, name: str) -> Path:

@@ -44,7 +44,6 @@ BARS_A_CALL = 5_000
 class SeedSettings(SetupSettings):
     """What the seed needs beside the database: the core and the demo's two files."""
 
-    app_env: Literal["dev", "test", "production"]
     public_url: str = "http://localhost:8080"
     supertokens_uri: str = "http://127.0.0.1:3567"
     # Of a core that somebody else runs, whose key is not among our files.
