@@ -12,6 +12,7 @@ from zipfile import ZipFile
 import httpx
 import pytest
 from api_world import ORIGIN, MakePerson, Person, World, order
+from token_kit import program_of
 
 from app.admin.__main__ import main
 
@@ -124,6 +125,34 @@ async def test_every_topic_can_be_listed(world: World, command: Command) -> None
         assert (code, complaint) == (0, "")
         assert out
     assert (await command("accounts", "show", "999"))[0] == 1
+
+
+async def test_a_token_is_made_shown_once_used_and_ended(
+    world: World, trader: Person, command: Command
+) -> None:
+    account_id = str(await world.account(trader))
+    [made] = await shown(
+        command, "token", "create", trader.email, "mean reversion", "--scope", "orders:write",
+        "--account", account_id, "--days", "1",
+    )  # fmt: skip
+    program = program_of(world, made["token"], made["token_id"])
+    placed = await program.place(order(int(account_id)))
+    assert placed.status_code == 201, placed.text
+    code, out, _ = await command("--json", "token", "list")
+    assert code == 0
+    assert made["token"] not in out, "it is never shown again"
+    [listed] = [it for it in json.loads(out) if it["token_id"] == made["token_id"]]
+    assert (listed["name"], listed["scopes"]) == ("mean reversion", ["orders:write"])
+    assert (await command("token", "revoke", made["token_id"]))[0] == 0
+    refused = await program.place(order(int(account_id)))
+    assert (refused.status_code, refused.json()["code"]) == (401, "service_token_revoked")
+
+    code, _, complaint = await command("token", "revoke", "999999")
+    assert (code, "token_not_found" in complaint) == (1, True)
+    code, _, complaint = await command(
+        "token", "create", "nobody@x.dev", "x", "--scope", "orders:write"
+    )
+    assert (code, "there is no user nobody@x.dev" in complaint) == (1, True)
 
 
 async def test_orders_are_canceled_and_trading_is_switched(

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import uvicorn
 from api_world import ORIGIN, OpenApi, Person, World, make_person, order
+from token_kit import make_program
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "30"))
-ROLES = ("viewer", "trader", "admin")
+ROLES = ("viewer", "trader", "admin", "program")
 SEED = os.environ.get("FUZZ_SEED", "1")
 TESTS = Path(__file__).parents[1]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -36,23 +37,27 @@ async def served(open_api: OpenApi) -> AsyncIterator[tuple[World, str]]:
                 await serving
 
 
-async def fuzzed(url: str, person: Person, seconds: int, folder: Path) -> tuple[int, str]:
-    """Run Schemathesis as a person; returns its code and what it printed."""
+async def fuzzed(
+    url: str, person: Person, seconds: int, folder: Path, *, token: str = ""
+) -> tuple[int, str]:
+    """Run Schemathesis as a person, or a program of his; returns its code and what it printed."""
+    config = "schemathesis_program.toml" if token else "schemathesis.toml"
+    browser = () if token else ("--header", "rid: anti-csrf", "--header", f"Origin: {ORIGIN}")
     document = folder / "openapi.json"
     document.write_bytes((await person.client.get("/api/openapi.json")).content)
     process = await asyncio.create_subprocess_exec(
-        *(str(SCHEMATHESIS), "--config-file", str(TESTS / "schemathesis.toml")),
+        *(str(SCHEMATHESIS), "--config-file", str(TESTS / config)),
         *("run", str(document), "--url", url, "--checks", "all"),
         *("--max-time", str(seconds), "--phases", "examples,coverage,fuzzing,stateful"),
         *("--max-examples", "50", "--seed", SEED, "--no-color", "--generation-database", "none"),
         *("--suppress-health-check", "all"),
-        *("--header", "rid: anti-csrf", "--header", f"Origin: {ORIGIN}"),
+        *browser,
         cwd=folder,
         env={
             **os.environ,
             "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
             "PYTHONPATH": str(TESTS),
-            "FUZZ_TOKEN": person.session.access_token,
+            "FUZZ_TOKEN": token or person.session.access_token,
         },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -67,10 +72,16 @@ async def test_no_request_is_answered_in_another_way_than_described(
 ) -> None:
     world, url = served
     for role in ROLES:
-        person = await make_person(world, role)
+        person = await make_person(world, "trader" if role == "program" else role)
         account_id = await world.account(person)
         await person.place(order(account_id))
-        code, printed = await fuzzed(url, person, max(1, SECONDS // len(ROLES)), tmp_path)
+        token = ""
+        if role == "program":
+            admin = await make_person(world, "admin")
+            token = (await make_program(world, admin, person)).token
+        code, printed = await fuzzed(
+            url, person, max(1, SECONDS // len(ROLES)), tmp_path, token=token
+        )
         cases = re.search(r"(\d[\d,]*) generated", printed)
         with capsys.disabled():
             sys.stdout.write(f"\n{role}: {cases[1] if cases else 'no'} cases\n")

@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 from api_world import MakePerson, Person, World, code, order, until
+from read_tokens import read, sign
 from token_kit import make_program, revoke
 
 
@@ -85,3 +86,17 @@ async def test_a_revocation_that_waits_for_the_account_is_seen_behind_the_lock(
     answer = await placing
     assert (answer.status_code, code(answer)) == (401, "service_token_revoked")
     assert not await world.rows("SELECT 1 FROM app.orders")
+
+
+async def test_the_way_of_an_order_names_the_user_and_the_token_that_placed_it(
+    world: World, admin: Person, trader: Person
+) -> None:
+    account_id = await world.account(trader)
+    program = await make_program(world, admin, trader, "orders:write", accounts=[account_id])
+    placed = await program.place(order(account_id))
+    assert placed.status_code == 201, placed.text
+    token = sign(world.database.settings.secret("db_token_key"), trader.user_id)
+    query = "SELECT kind, source FROM reporting.order_timeline($1) WHERE origin = 'audit'"
+    rows = await read(world.database, token, query, int(placed.json()["order_id"]))
+    named = {row["kind"]: row["source"] for row in rows}
+    assert named["order.place"] == f"{trader.email} token:{program.token_id}"
