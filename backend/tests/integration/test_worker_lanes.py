@@ -1,6 +1,7 @@
 """When and in which order the worker sends, against a real Postgres and a venue that remembers."""
 
 import asyncio
+import itertools
 
 import pytest
 from fixtures_postgres import Database as FreshDatabase
@@ -15,6 +16,8 @@ from worker.metrics import Metrics
 from worker.service import direct_connection
 
 __all__ = ["desk", "venue"]
+
+FLOOD = 2_000
 
 
 async def test_an_order_is_sent_once_and_its_row_archived(desk: Desk, venue: Venue) -> None:
@@ -63,6 +66,36 @@ async def test_a_poke_wakes_the_worker_long_before_its_poll(desk: Desk, venue: V
         order = await desk.place(first(desk))
         await desk.poke()
         await eventually(lambda: venue.sent("place", order))
+
+
+async def test_a_flood_of_pokes_neither_starves_the_worker_nor_makes_it_ask_as_often(
+    desk: Desk, venue: Venue
+) -> None:
+    """NOTIFY cannot be forbidden to a role; here the least of them shouts without pause."""
+    shouted = 0
+
+    async def shout() -> None:
+        nonlocal shouted
+        reader = await desk.database.connect("app_read")
+        for number in itertools.count():
+            # What is said twice in a transaction is told once, so each has words of its own.
+            await reader.execute(f"NOTIFY outbox_poke, '{number} {'x' * 4000}'")
+            shouted += 1
+
+    async with running_worker(venue, poll_interval_ms=3_600_000) as worker:
+        await eventually(lambda: worker.service.health()[0])
+        root = await desk.database.connect("postgres")
+        flood = asyncio.create_task(shout())
+        try:
+            await eventually(lambda: shouted > FLOOD)
+            order = await desk.place(first(desk))
+            await eventually(lambda: venue.sent("place", order))
+            assert not flood.done(), flood
+            assert worker.service.health()[0]
+            # What is told is thrown away as fast as it comes: the queue of the server stays empty.
+            assert await root.fetchval("SELECT pg_notification_queue_usage()") < 0.01
+        finally:
+            flood.cancel()
 
 
 async def test_without_a_poke_the_poll_finds_the_order(desk: Desk, venue: Venue) -> None:
