@@ -103,7 +103,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if verbs[arguments[0]]() else ABSENT
     except (ArchiveError, OSError) as error:
         print(f"archive: {error}", file=sys.stderr)
-        return BROKEN
+        # What cannot be stored is tried again and again; what cannot be fetched ends the recovery.
+        return BROKEN if arguments[0] == "fetch" else ABSENT
 
 
 if __name__ == "__main__":

@@ -13,11 +13,25 @@ from pathlib import Path
 import asyncpg
 import pytest
 from fixtures_postgres import Database
+from lmdb_kit import LIBRARY
 from restore_world import NAME, WAIT_S, Premises, Refused, drill, folder_in_memory, opened, until
 
+from app.services.lmdb_store import LmdbStore
 from native import postgres
 
 ORDERS = 60
+# Another process, as the API is one, that keeps the hot store open.
+WRITER = """
+import sys
+from pathlib import Path
+from app.services.lmdb_store import LmdbStore
+
+store = LmdbStore(Path(sys.argv[1]), Path(sys.argv[2]), tables=["quotes"])
+store.put("quotes", "AAPL", b"100")
+print("written", flush=True)
+sys.stdin.readline()
+store.close()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +174,34 @@ async def test_a_backup_is_pruned_with_the_log_that_it_needed(premises: Premises
     shutil.rmtree(premises.data)
     (restored,) = premises.admin("restore")
     assert restored["backup"] == names[1]
+
+
+def test_the_hot_store_is_copied_beside_its_writer_and_laid_back(premises: Premises) -> None:
+    folder = premises.root / "run" / "lmdb"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder), str(LIBRARY)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "written\n"
+    try:
+        (taken,) = premises.admin("backup")
+    finally:
+        writer.communicate("end\n")
+    assert taken["hot_store"] is True
+    premises.stop()
+    shutil.rmtree(premises.data)
+    (restored,) = premises.admin("restore")
+    assert restored["hot_store"] is False, "never over a newer one"
+    shutil.rmtree(premises.data)
+    shutil.rmtree(folder)
+    (restored,) = premises.admin("restore")
+    assert restored["hot_store"] is True
+    store = LmdbStore(folder, LIBRARY, tables=["quotes"])
+    entry = store.get("quotes", "AAPL")
+    store.close()
+    assert entry is not None
+    assert entry.value == b"100"
 
 
 async def test_a_second_restore_takes_another_timeline(premises: Premises) -> None:

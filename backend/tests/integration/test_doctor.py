@@ -7,7 +7,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from restore_world import Premises, folder_in_memory
+from restore_world import NAME, Premises, folder_in_memory
+
+from app.admin import doctor_database
 
 Fault = Callable[[Premises, psycopg.Connection], object]
 
@@ -143,6 +145,8 @@ def prepared() -> Iterator[Premises]:
                 connection.execute(
                     "UPDATE app.outbox_shards SET owner = 'x', lease_until = 'infinity'"
                 )
+                # Makes the partitions of the coming days, as the worker does each day.
+                connection.execute("SELECT app.sp_housekeep('5 days', '5 days', '5 days')")
             made.admin("audit", "anchor")
             made.admin("backup")
         finally:
@@ -184,6 +188,20 @@ def test_each_fault_is_found_and_said_where_it_is(premises: Premises, fault: str
     assert any(words in row["what"] for row in said), found
     assert all(row["remedy"] for row in said)
     assert code == (2 if level == "fail" else 1)
+
+
+def test_a_statement_that_outlives_its_role_s_time_out_is_found(
+    premises: Premises, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role may switch its own time-out off, which Postgres cannot forbid (decision 0013)."""
+    monkeypatch.setattr(doctor_database, "OVERDUE_S", 0)
+    with premises.cluster.settings(NAME).connect("app_read") as reader:
+        reader.execute("SET statement_timeout = 0")
+        reader.execute("BEGIN")
+        reader.execute("SELECT pg_sleep(0.01)")
+        _, found = premises.doctor()
+    (row,) = [row for row in found if row["check"] == "sessions"]
+    assert (row["level"], "1 transactions of app_read" in row["what"]) == ("fail", True)
 
 
 def test_processes_that_are_down_are_said_and_the_rest_is_examined(premises: Premises) -> None:

@@ -58,6 +58,11 @@ def main(
     # A proof is one document for a program to check.
     if said.topic == "audit" and said.verb in ("export", "prove"):
         out.write(json.dumps(rows[0], indent=1) + "\n")
+    elif said.topic == "doctor" and not said.json:
+        # What is to be done is a sentence, too long for a column.
+        for row in rows:
+            remedy = f"\n      {row['remedy']}" if row["remedy"] else ""
+            out.write(f"{row['level']:4}  {row['check']}: {row['what']}{remedy}\n")
     else:
         show(rows, out, as_json=said.json)
     if said.topic == "doctor":

@@ -99,6 +99,7 @@ def _backups(topics: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     restore.add_argument("--anchors", metavar="SINK", help="(ANCHOR_SINK)")
     restore.add_argument("--public-key", metavar="HEX", help="of the anchors, if another")
     doctor = topics.add_parser("doctor", help="examine this installation, and say what to do")
+    doctor.add_argument("--since", default="", metavar="NAME", help="the first anchor that counts")
     doctor.add_argument("--direct", action="store_true", help="leave the processes alone")
 
 

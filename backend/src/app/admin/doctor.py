@@ -18,6 +18,7 @@ CHECKS: dict[str, Check] = {
     "environment": machine.environment,
     "disk": machine.disk,
     "settings": database.settings,
+    "sessions": database.sessions,
     "damage": database.damage,
     "schema": database.schema,
     "rights": database.rights,
@@ -41,7 +42,7 @@ def run(said: Namespace) -> Rows:
         settings = here.settings()
         try:
             with settings.connect("postgres") as connection:
-                patient = Patient(here, settings, connection, direct=said.direct)
+                patient = Patient(here, settings, connection, direct=said.direct, since=said.since)
                 return [
                     row for name, check in CHECKS.items() for row in _rows(name, check, patient)
                 ]

@@ -1,6 +1,7 @@
 """What the doctor asks the database, as superuser."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,11 @@ SETTINGS = {
     "autovacuum": ("on",),
 }
 ROLES = ("app_owner", "audit_owner", "app_migrate", "app_write", "app_worker", "app_read", "core")
+RUNTIME_ROLES = ("app_write", "app_worker", "app_read", "core")
+# Longer than any of their time-outs.
+OVERDUE_S = 60
 RIGHTS_SHOWN_MAX = 5
+PARTITION = re.compile(r"_p\d{8}\b")
 SHARDS = 16
 BRIDGE_SILENT_S = 60.0
 OUTBOX_WARN_S, OUTBOX_FAIL_S = 30.0, 300.0
@@ -61,6 +66,23 @@ def settings(it: Patient) -> Iterator[Finding]:
         yield ok(f"{len(SETTINGS)} settings are as they must be")
 
 
+def sessions(it: Patient) -> Iterator[Finding]:
+    """Name statements and transactions that should have been ended long ago."""
+    query = """
+        SELECT usename, count(*), max(extract(EPOCH FROM clock_timestamp() - xact_start))::integer
+        FROM pg_stat_activity
+        WHERE usename = ANY(%s) AND clock_timestamp() - xact_start > make_interval(secs => %s)
+        GROUP BY usename ORDER BY usename"""
+    overdue = it.rows(query, list(RUNTIME_ROLES), OVERDUE_S)
+    for role, count, seconds in overdue:
+        yield fail(
+            f"{count} transactions of {role} run for up to {seconds} s, beyond its time-out",
+            "somebody switched it off: pg_terminate_backend, then a new password of that role",
+        )
+    if not overdue:
+        yield ok("no transaction outlives its role's time-out")
+
+
 def damage(it: Patient) -> Iterator[Finding]:
     """Ask whether Postgres found damaged pages."""
     (count,) = it.row("SELECT coalesce(sum(checksum_failures), 0)::bigint FROM pg_stat_database")
@@ -73,9 +95,9 @@ def damage(it: Patient) -> Iterator[Finding]:
 def rights(it: Patient) -> Iterator[Finding]:
     """Compare every right with the snapshot, and look who else may do everything."""
     folder = it.settings.repository_dir / "backend/tests"
-    found = {
-        row[0] for row in it.rows((folder / "rights_query.sql").read_text().replace("%", "%%"))
-    }
+    # A partition is made for each day; its rights must be those of the one that is always there.
+    query = (folder / "rights_query.sql").read_text().replace("%", "%%")
+    found = {PARTITION.sub("_default", row[0]) for row in it.rows(query)}
     lines = (folder / "rights.snapshot.txt").read_text().splitlines()
     expected = {line for line in lines if not line.startswith("#")}
     if it.row("SELECT market.has_timescale()")[0]:
@@ -146,7 +168,7 @@ def anchors(it: Patient) -> Iterator[Finding]:
     """Hold the database against what lies outside of it, and see how old that is."""
     every = float(it.machine.installation.setting("ANCHOR_EVERY_S", "3600"))
     sink = open_sink(it.machine.anchor_sink)
-    files = anchoring.read_sink(sink)
+    files = anchoring.read_sink(sink, it.since)
     if not files:
         yield fail(f"{it.machine.anchor_sink} holds no anchor", "is the worker running? else: "
                    "informania-admin audit anchor")  # fmt: skip
@@ -156,7 +178,7 @@ def anchors(it: Patient) -> Iterator[Finding]:
         where = f"account {one.stream_id} at {one.seq}: " if one.stream_id is not None else ""
         yield fail(
             f"{one.anchor}: {where}{one.why}",
-            "halt trading, keep a copy of the data; after a restore read docs/audit.md",
+            "halt trading, keep a copy of the data; after a restore that was meant: --since",
         )
     newest = max(files)
     taken_at = datetime.strptime(newest[:22], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)

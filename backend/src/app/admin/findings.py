@@ -1,7 +1,7 @@
 """What the doctor finds: how each check went, what is wrong, and what to do about it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -49,7 +49,8 @@ class Patient:
     connection: psycopg.Connection
     # Whether processes are left alone: only the database and this machine are looked at.
     direct: bool = False
-    notes: dict[str, Any] = field(default_factory=dict)
+    # The first anchor that counts, after a restore that was meant.
+    since: str = ""
 
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Return rows."""

@@ -31,6 +31,7 @@ from app.audits.anchors import public_bytes, signing_key
 from app.audits.sinks import SinkError, open_sink
 from app.services.database_setup import SetupSettings
 from native import backups, postgres
+from native.summary import running_state
 
 RECOVERY_TIMEOUT_S = 3600
 STOP_TIMEOUT_S = 60
@@ -80,6 +81,8 @@ def run(said: Namespace) -> Rows:
     with on_machine() as machine:
         began = time.monotonic()
         plan = _plan(machine, said)
+        if plan.own and running_state(machine.installation):
+            raise Failed("the platform is running: make down first")
         backups.require_empty(plan.target)
         backups.verify(machine.binaries, plan.backup)
         segments, missing = backups.check_archive(plan.backup, plan.archive)
