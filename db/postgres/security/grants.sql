@@ -69,6 +69,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_integrity_check,
     app.sp_housekeep,
     app.sp_rollup,
+    app.sp_record_quotes,
+    app.sp_quotes_wanted,
+    app.sp_calendar_put,
     app.sp_schema_revision
 TO app_worker;
 
@@ -89,6 +92,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_fx_rates_put,
     app.sp_fx_rates_span,
     app.sp_fx_rate,
+    app.sp_calendar_put,
     app.sp_record_quotes,
     app.sp_audit_verify,
     app.sp_audit_heads,
@@ -126,6 +130,7 @@ GRANT SELECT ON
     reporting.exposure,
     reporting.limit_usage,
     reporting.alerts,
+    reporting.market_calendar,
     reporting.pnl_attribution,
     reporting.execution_quality
 TO app_read;
@@ -135,6 +140,7 @@ GRANT EXECUTE ON FUNCTION
     reporting.bars_between,
     reporting.order_timeline,
     reporting.health,
+    reporting.market_clock,
     reporting.fifo_lots,
     reporting.fifo_realized,
     reporting.product,
@@ -202,6 +208,8 @@ GRANT SELECT (account_id, currency, amount, fees)
 ON app.cash_balances TO app_read;
 GRANT SELECT (base, quote, rate_date, rate, source, original_date)
 ON market.fx_rates TO app_read;
+GRANT SELECT (exchange, session_date, opens_at, closes_at, early_close)
+ON market.calendar TO app_read;
 GRANT SELECT (account_id, currency, amount, kind, created_at)
 ON app.cash_movements TO app_read;
 GRANT SELECT (account_id, equity_at, currency, cash, market_value)

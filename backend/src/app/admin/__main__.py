@@ -13,7 +13,7 @@ from app.admin.arguments import make_parser
 from app.admin.auditing import is_direct, run_direct
 from app.admin.client import Api, Failed, Refused, find_login
 from app.admin.commands import Rows, run, scope_of
-from app.admin.direct import check_integrity, force_state, import_rates
+from app.admin.direct import check_integrity, fill_calendar, force_state, import_rates
 
 STATES = {"halt": "halted", "reduce": "reducing", "resume": "active"}
 
@@ -57,6 +57,8 @@ def main(
 def _directly(said: argparse.Namespace) -> Rows:
     if said.topic == "fx":
         return [import_rates(said.file)]
+    if said.topic == "calendar":
+        return [fill_calendar(said.first_year, said.last_year or said.first_year)]
     if said.topic == "integrity":
         return check_integrity()
     scope, scope_id = scope_of(said)

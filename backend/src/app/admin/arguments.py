@@ -20,9 +20,9 @@ LISTS = (
 EPILOG = """\
 Who signs in: --credentials FILE (like .run/demo.json), or --email and a prompt, or the environment:
 INFORMANIA_CREDENTIALS, INFORMANIA_EMAIL, INFORMANIA_PASSWORD, PUBLIC_URL.
-`trading halt --direct`, `fx`, `integrity`, `audit anchor`, `audit prove`, and `audit verify` with
---direct or --anchors work without the API: they read SECRETS_DIR (and ANCHOR_SINK) and ask Postgres
-themselves.
+`trading halt --direct`, `fx`, `calendar`, `integrity`, `audit anchor`, `audit prove`, and `audit
+verify` with --direct or --anchors work without the API: they read SECRETS_DIR (and ANCHOR_SINK) and
+ask Postgres themselves.
 """
 
 
@@ -65,7 +65,12 @@ def make_parser() -> argparse.ArgumentParser:
     check = _topic(topics, "integrity", listed=False).add_parser(
         "check", help="prove positions, cash and orders from their executions"
     )
-    for direct in (rates, check):
+    fill = _topic(topics, "calendar", listed=False).add_parser(
+        "fill", help="lay the sessions of the exchange for these years"
+    )
+    fill.add_argument("first_year", type=int)
+    fill.add_argument("last_year", type=int, nargs="?", help="(the first one)")
+    for direct in (rates, check, fill):
         direct.set_defaults(direct=True)
     return parser
 
