@@ -347,3 +347,29 @@ CREATE TABLE app.integrity_breaks (
     found_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (account_id, figure, subject)
 );
+
+-- Where our books and a broker's differ, as its reports tell. Suspected until it was seen in three
+-- reports in a row, then open until it goes away or an administrator resolves it.
+CREATE TABLE app.recon_breaks (
+    break_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id bigint NOT NULL REFERENCES app.accounts,
+    figure text NOT NULL CHECK (figure IN ('position', 'cash')),
+    -- A symbol, or a currency.
+    subject text NOT NULL,
+    ours numeric NOT NULL,
+    theirs numeric NOT NULL,
+    times integer NOT NULL DEFAULT 1,
+    state text NOT NULL DEFAULT 'suspected'
+    CHECK (state IN ('suspected', 'open', 'mended', 'resolved')),
+    found_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- When the report was heard that showed it last.
+    seen_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    resolved_by text,
+    reason text,
+    CHECK ((state IN ('mended', 'resolved')) = (ended_at IS NOT NULL)),
+    CHECK ((state = 'resolved') = (resolved_by IS NOT NULL AND reason IS NOT NULL))
+);
+
+CREATE UNIQUE INDEX recon_breaks_live_idx ON app.recon_breaks (account_id, figure, subject)
+WHERE state IN ('suspected', 'open');
