@@ -44,6 +44,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_admin_audit_verify,
     app.sp_admin_token_create,
     app.sp_admin_token_revoke,
+    app.sp_admin_requeue,
+    app.sp_admin_resolve_order,
+    app.sp_admin_resolve_break,
     app.sp_service_token_find,
     app.sp_audit_export
 TO app_write;
@@ -60,6 +63,8 @@ GRANT EXECUTE ON FUNCTION
     app.sp_apply_broker_event,
     app.sp_query_inflight,
     app.sp_outbox_age,
+    app.sp_query_open,
+    app.sp_reconcile,
     app.sp_bridges,
     app.sp_audit_verify,
     app.sp_audit_heads,
@@ -69,6 +74,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_integrity_check,
     app.sp_housekeep,
     app.sp_rollup,
+    app.sp_record_quotes,
+    app.sp_quotes_wanted,
+    app.sp_calendar_put,
     app.sp_schema_revision
 TO app_worker;
 
@@ -92,6 +100,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_fx_rates_put,
     app.sp_fx_rates_span,
     app.sp_fx_rate,
+    app.sp_calendar_put,
     app.sp_record_quotes,
     app.sp_audit_verify,
     app.sp_audit_heads,
@@ -129,6 +138,7 @@ GRANT SELECT ON
     reporting.exposure,
     reporting.limit_usage,
     reporting.alerts,
+    reporting.market_calendar,
     reporting.pnl_attribution,
     reporting.execution_quality
 TO app_read;
@@ -138,6 +148,7 @@ GRANT EXECUTE ON FUNCTION
     reporting.bars_between,
     reporting.order_timeline,
     reporting.health,
+    reporting.market_clock,
     reporting.fifo_lots,
     reporting.fifo_realized,
     reporting.product,
@@ -173,6 +184,8 @@ GRANT SELECT (account_id, equity)
 ON app.day_equity TO app_read;
 GRANT SELECT (account_id, figure, subject, ours, expected, found_at)
 ON app.integrity_breaks TO app_read;
+GRANT SELECT (break_id, account_id, figure, subject, ours, theirs, state, found_at)
+ON app.recon_breaks TO app_read;
 GRANT SELECT (stream_id, rate_at)
 ON app.streams TO app_read;
 GRANT SELECT (strategy_id, account_id, name)
@@ -205,6 +218,8 @@ GRANT SELECT (account_id, currency, amount, fees)
 ON app.cash_balances TO app_read;
 GRANT SELECT (base, quote, rate_date, rate, source, original_date)
 ON market.fx_rates TO app_read;
+GRANT SELECT (exchange, session_date, opens_at, closes_at, early_close)
+ON market.calendar TO app_read;
 GRANT SELECT (account_id, currency, amount, kind, created_at)
 ON app.cash_movements TO app_read;
 GRANT SELECT (account_id, equity_at, currency, cash, market_value)

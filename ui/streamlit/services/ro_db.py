@@ -24,6 +24,7 @@ from services.models import (
     Health,
     Instrument,
     LimitUsage,
+    MarketClock,
     Order,
     Position,
     TimelineEvent,
@@ -81,6 +82,11 @@ def health(user: User, account_ids: AccountIds) -> Health:
     return found[0]
 
 
+def market_clock(user: User) -> list[MarketClock]:
+    """Return whether each exchange is open, by the clock of the database."""
+    return _kept(5, user, MarketClock, "FROM reporting.market_clock() ORDER BY exchange")
+
+
 def account_summary(user: User, account_ids: AccountIds) -> list[AccountSummary]:
     """Return what each account is worth."""
     query = "FROM reporting.account_summary WHERE account_id = ANY (%s) ORDER BY account_id"
@@ -109,7 +115,8 @@ def alerts(user: User, account_ids: AccountIds, hours: int = 24) -> list[Alert]:
     """Return what needs a look of the last hours, newest first; figures that are wrong always."""
     query = (
         "FROM reporting.alerts WHERE account_id = ANY (%s)"
-        " AND (alert_at >= now() - %s * interval '1 hour' OR kind = 'integrity_break')"
+        " AND (alert_at >= now() - %s * interval '1 hour'"
+        " OR kind IN ('integrity_break', 'recon_break'))"
         " ORDER BY alert_at DESC, order_id, kind LIMIT %s"
     )
     return _kept(2, user, Alert, query, list(account_ids), hours, ALERTS_MAX)

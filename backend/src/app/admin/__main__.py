@@ -14,7 +14,7 @@ from app.admin.arguments import make_parser
 from app.admin.auditing import is_direct, run_direct
 from app.admin.client import Api, Failed, Refused, find_login
 from app.admin.commands import Rows, run, scope_of
-from app.admin.direct import check_integrity, force_state, import_rates, outbox
+from app.admin.direct import check_integrity, fill_calendar, force_state, import_rates, outbox
 from app.services.database_setup import REPOSITORY_DIR
 
 # Topics of the installation on this machine, whose runner they use.
@@ -85,6 +85,8 @@ def _directly(said: argparse.Namespace) -> Rows:
         return [outbox(said)]
     if said.topic == "fx":
         return [import_rates(said.file)]
+    if said.topic == "calendar":
+        return [fill_calendar(said.first_year, said.last_year or said.first_year)]
     if said.topic == "integrity":
         return check_integrity()
     scope, scope_id = scope_of(said)

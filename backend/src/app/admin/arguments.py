@@ -20,9 +20,9 @@ LISTS = (
 EPILOG = """\
 Who signs in: --credentials FILE (like .run/demo.json), or --email and a prompt, or the environment:
 INFORMANIA_CREDENTIALS, INFORMANIA_EMAIL, INFORMANIA_PASSWORD, PUBLIC_URL.
-`trading halt --direct`, `fx`, `integrity`, `outbox`, `audit anchor`, `audit prove`, and `audit
-verify` with --direct or --anchors work without the API: they read SECRETS_DIR (and ANCHOR_SINK) and
-ask Postgres themselves. `backup`, `restore` and `doctor` work on the installation
+`trading halt --direct`, `fx`, `calendar`, `integrity`, `outbox`, `audit anchor`, `audit prove`, and
+`audit verify` with --direct or --anchors work without the API: they read SECRETS_DIR (and
+ANCHOR_SINK) and ask Postgres themselves. `backup`, `restore` and `doctor` work on the installation
 of this machine; the doctor ends with 1 when something warns, with 2 when something fails.
 """
 
@@ -50,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _tokens(_topic(topics, "token", listed=False))
     orders = _topic(topics, "orders", listed=False)
+    _operations(topics, orders)
     cancel = orders.add_parser("cancel-all", help="cancel every open order of an account")
     cancel.add_argument("account", help="account_id")
     cancel.add_argument("--key", help="idempotency key, to repeat a request safely")
@@ -66,7 +67,13 @@ def make_parser() -> argparse.ArgumentParser:
     check = _topic(topics, "integrity", listed=False).add_parser(
         "check", help="prove positions, cash and orders from their executions"
     )
-    for direct in (rates, check, *_outbox(_topic(topics, "outbox", listed=False))):
+    fill = _topic(topics, "calendar", listed=False).add_parser(
+        "fill", help="lay the sessions of the exchange for these years"
+    )
+    fill.add_argument("first_year", type=int)
+    fill.add_argument("last_year", type=int, nargs="?", help="(the first one)")
+    waiting = _outbox(_topic(topics, "outbox", listed=False))
+    for direct in (rates, check, fill, *waiting):
         direct.set_defaults(direct=True)
     _backups(topics)
     return parser
@@ -169,6 +176,26 @@ def _tokens(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
     verbs.add_parser("list", help="show all, without the tokens themselves")
     revoke = verbs.add_parser("revoke", help="end one at once")
     revoke.add_argument("token", help="token_id")
+
+
+def _operations(
+    topics: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    orders: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    requeue = _topic(topics, "queue").add_parser("requeue", help="let a row go on, dead or waiting")
+    requeue.add_argument("event", help="event_id")
+    orders.add_parser("lost", help="show the orders of which nobody knows what became")
+    resolve = orders.add_parser("resolve", help="say what became of a lost one")
+    resolve.add_argument("order", help="order_id")
+    resolve.add_argument(
+        "status",
+        choices=["canceled", "rejected", "expired", "ask"],
+        help="what the broker says, or: have it asked again",
+    )
+    breaks = _topic(topics, "breaks").add_parser("resolve", help="say what one was")
+    breaks.add_argument("break_id")
+    for resolving in (resolve, breaks):
+        resolving.add_argument("--reason", required=True, help="for the audit log")
 
 
 def _switches(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -88,11 +88,18 @@ class Settings(BaseSettings):
     ib_port: int = Field(default=7497, ge=1, le=65535)
     ib_client_id: int = Field(default=11, ge=1, le=999_999)
 
+    # A venue that replays a market (the test face of `paper`); without it that source is silent.
+    replay_quotes_url: str = ""
+
     send_timeout_s: float = Field(default=2.0, gt=0)
     send_valid_s: float = Field(default=10.0, gt=0)
     shard_lease_s: float = Field(default=20.0, gt=0)
     poll_interval_ms: int = Field(default=250, ge=10)
     query_after_s: float = Field(default=3.0, gt=0)
+    # Orders that work at a venue are asked about when nothing was heard for so long.
+    open_query_after_s: float = Field(default=600.0, ge=1)
+    # How often positions and cash are held against the brokers' reports.
+    reconcile_every_s: float = Field(default=20.0, gt=0)
     order_ttl_s: float = Field(default=120.0, gt=0)
     # How long series are kept; 0: for ever.
     quotes_keep_days: int = Field(default=30, ge=1, le=36_500)

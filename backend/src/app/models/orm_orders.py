@@ -224,6 +224,36 @@ class IntegrityBreak(Base):
     found_at: Mapped[datetime]
 
 
+class ReconBreak(Base):
+    """Where our books and a broker's differ."""
+
+    __tablename__ = "recon_breaks"
+    __table_args__ = (
+        Index(
+            "recon_breaks_live_idx",
+            "account_id",
+            "figure",
+            "subject",
+            unique=True,
+            postgresql_where=text("state IN ('suspected', 'open')"),
+        ),
+        {"schema": "app"},
+    )
+    break_id: Mapped[Key]
+    account_id: Mapped[AccountRef]
+    figure: Mapped[str]
+    subject: Mapped[str]
+    ours: Mapped[Decimal]
+    theirs: Mapped[Decimal]
+    times: Mapped[Medium]
+    state: Mapped[str]
+    found_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    resolved_by: Mapped[str | None]
+    reason: Mapped[str | None]
+
+
 class OutboxEvent(Base):
     """What is owed to a broker."""
 

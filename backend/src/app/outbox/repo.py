@@ -45,6 +45,7 @@ class OutboxAge:
     oldest_s: float
     parked: int
     dead: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,22 @@ async def inbox_report(
     )
 
 
+async def quotes_wanted(connection: asyncpg.Connection, route: str, *, limit: int) -> list[str]:
+    """Name the instruments whose prices matter to a route, what is held first."""
+    rows = await connection.fetch("SELECT app.sp_quotes_wanted($1, $2) AS symbol", route, limit)
+    return [row["symbol"] for row in rows]
+
+
+async def put_calendar(
+    connection: asyncpg.Connection, actor: str, arguments: Sequence[object]
+) -> int:
+    """Make the calendar of an exchange what is told; returns how many days changed."""
+    changed = await connection.fetchval(
+        "SELECT app.sp_calendar_put($1, $2, $3, $4, $5, $6, $7, $8)", actor, *arguments
+    )
+    return int(changed)
+
+
 async def inbox_pending(connection: asyncpg.Connection, owner: str, *, limit: int) -> list[int]:
     """Name the events of owned shards that wait to be applied, in their order."""
     rows = await connection.fetch("SELECT inbox_id FROM app.sp_inbox_pending($1, $2)", owner, limit)
@@ -185,12 +202,26 @@ async def query_inflight(connection: asyncpg.Connection, owner: str, *, after_s:
     return int(count)
 
 
+async def query_open(connection: asyncpg.Connection, owner: str, *, after_s: float) -> int:
+    """Owe a query for each working order of which nothing was heard for so long."""
+    count = await connection.fetchval(
+        "SELECT app.sp_query_open($1, $2)", owner, timedelta(seconds=after_s)
+    )
+    return int(count)
+
+
+async def reconcile(connection: asyncpg.Connection) -> list[dict[str, Any]]:
+    """Hold positions and cash against the brokers' reports; the breaks that came or went."""
+    rows = await connection.fetch("SELECT one::text FROM app.sp_reconcile() AS one")
+    return [json.loads(row["one"]) for row in rows]
+
+
 async def outbox_age(connection: asyncpg.Connection) -> OutboxAge:
     """Measure what is owed."""
     row = await connection.fetchrow(
-        "SELECT pending, oldest_s, parked, dead FROM app.sp_outbox_age()"
+        "SELECT pending, oldest_s, parked, dead, lost FROM app.sp_outbox_age()"
     )
-    return OutboxAge(row["pending"], row["oldest_s"] or 0.0, row["parked"], row["dead"])
+    return OutboxAge(**row)
 
 
 async def bridges(connection: asyncpg.Connection) -> list[Bridge]:
