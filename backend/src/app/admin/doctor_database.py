@@ -226,7 +226,8 @@ def outbox(it: Patient) -> Iterator[Finding]:
             f" an answer, {held} are held",
             "reconcile with the broker, then informania-admin outbox release",
         )
-    pending, oldest_s, parked, dead = it.row("SELECT * FROM app.sp_outbox_age()")
+    query = "SELECT pending, oldest_s, parked, dead, lost FROM app.sp_outbox_age()"
+    pending, oldest_s, parked, dead, lost = it.row(query)
     yield graded(
         oldest_s,
         f"{pending} rows are owed, the oldest for {oldest_s:.0f} s",
@@ -240,6 +241,9 @@ def outbox(it: Patient) -> Iterator[Finding]:
         yield warn(f"{parked} accounts wait: {lanes}", "the reason says for what")
     if dead:
         yield fail(f"{dead} rows could not be sent", "look into app.events_dead, then reconcile")
+    if lost:
+        yield fail(f"{lost} orders are lost: the broker does not know what it had reported on",
+                   "ask the broker, and settle them by hand")  # fmt: skip
     (age_s,) = it.row(
         "SELECT coalesce(extract(EPOCH FROM clock_timestamp() - min(received_at)), 0)::float8"
         " FROM app.inbox WHERE applied_at IS NULL"
