@@ -95,7 +95,7 @@ FAULTS: dict[str, tuple[Fault, str, str, str]] = {
     "a silent bridge": (
         sql("INSERT INTO app.bridges (source, deploy_id, epoch, sequence, heartbeat_at)"
             " VALUES ('qc:9', 'L', 1, 1, now() - interval '5 min')"),
-        *("lanes", "fail", "bridge qc:9 was heard 300 s ago"),
+        *("lanes", "fail", "bridge qc:9 was heard 3"),
     ),
     "cash from nowhere": (
         sql("INSERT INTO app.accounts (account_id, name, currency, route, broker_account, paper)"
