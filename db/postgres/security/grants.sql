@@ -29,6 +29,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_record_quotes,
     app.sp_quotes_load,
     app.sp_bars_load,
+    app.sp_bars_read,
     app.sp_bars_report,
     app.sp_last_prices,
     app.sp_schema_revision,
