@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, thread_time
 from typing import Any
@@ -75,7 +75,7 @@ def reader(
     role: str,
     user_id: UUID,
     *,
-    valid_s: float = 300,
+    valid_s: float = 3600,
     by_cpu: bool = False,
 ) -> Iterator[Reader]:
     """Connect as a role that reads with the signed token of a user."""
@@ -87,6 +87,12 @@ def reader(
     ) as connection:  # fmt: skip
         connection.read_only = True
         yield Reader(connection, str(user_id), sign(key, user_id, valid_s=valid_s), by_cpu)
+
+
+def as_user(cluster: Cluster, of: Reader, user_id: UUID) -> Reader:
+    """Return the same connection with the token of another user."""
+    key = cluster.settings(of.connection.info.dbname).secret("db_token_key")
+    return replace(of, user_id=str(user_id), token=sign(key, user_id, valid_s=3600))
 
 
 def plans(superuser: psycopg.Connection, reader: Reader, statement: Statement) -> list[Any]:

@@ -13,7 +13,7 @@ a goal is missed. The first run fills databases that are kept under .run/bench.
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -26,12 +26,13 @@ for _folder in ("tests", "backend/tests", "ops", "tests/crash"):
 import psycopg  # noqa: E402
 from bench import place_10m  # noqa: E402
 from bench.bench_cluster import DATABASE, superuser  # noqa: E402
-from bench.desk import TEMPLATE, TRADER, asked_by, freshen  # noqa: E402
+from bench.desk import TEMPLATE, TRADER, administrator, asked_by, freshen  # noqa: E402
 from bench.readers import CASES, Asked, Case, Statement, statement  # noqa: E402
 from bench.reading import (  # noqa: E402
     FREE_ROLE,
     MAKE_FREE_ROLE,
     Reader,
+    as_user,
     large_relations,
     plans,
     reader,
@@ -50,12 +51,13 @@ PREFIX = "reads_"
 
 @dataclass(frozen=True)
 class World:
-    """The kept desk, a trader of it, and the two ways to read."""
+    """The kept desk, and the two ways to read, as a trader of it or as an administrator."""
 
     asked: Asked
     superuser: psycopg.Connection
     secured: Reader
     free: Reader
+    admin: Reader
     large: set[str]
 
 
@@ -93,7 +95,9 @@ def measure_readers(chosen: dict[str, Case], options: argparse.Namespace) -> lis
                 reader(cluster, DATABASE, "app_read", TRADER, by_cpu=options.cpu) as secured,
                 reader(cluster, DATABASE, FREE_ROLE, TRADER, by_cpu=options.cpu) as free,
             ):
-                world = World(asked_by(root, TRADER), root, secured, free, large_relations(root))
+                admin = as_user(cluster, secured, administrator(root))
+                large = large_relations(root)
+                world = World(asked_by(root, TRADER), root, secured, free, admin, large)
                 return [
                     measured(name, case, world, options.seconds) for name, case in chosen.items()
                 ]
@@ -103,19 +107,21 @@ def measured(name: str, case: Case, world: World, seconds: float) -> dict[str, A
     """Ask one question in turns with row security and without; look at its plans."""
     secured = statement(case, world.asked)
     free = without_row_security(case, secured, world.asked)
-    first, second = world.secured.read(secured)[0], world.free.read(free)[0]
+    reader = world.admin if case.of_admin else world.secured
+    other = replace(world.free, user_id=reader.user_id, token=reader.token)
+    first, second = reader.read(secured)[0], other.read(free)[0]
     if not first or len(first) != len(second):
         raise RuntimeError(f"{name}: {len(first)} rows with row security, {len(second)} without")
     pairs: list[tuple[list[float], list[float]]] = []
     for _ in range(WARM_UP):
-        world.secured.read(secured), world.free.read(free)
+        reader.read(secured), other.read(free)
     end = monotonic() + seconds
     while monotonic() < end or len(pairs) < CALLS_MIN:
-        pairs.append(([*world.free.read(free)[1:]], [*world.secured.read(secured)[1:]]))
+        pairs.append(([*other.read(free)[1:]], [*reader.read(secured)[1:]]))
     whole = [median(side[0] for side in sides) for sides in zip(*pairs, strict=True)]
     alone = [median(side[1] for side in sides) for sides in zip(*pairs, strict=True)]
     ratio = whole[0] / whole[1]
-    found = plans(world.superuser, world.secured, secured)
+    found = plans(world.superuser, reader, secured)
     scanned = sorted({it for it in scans(found) if it in world.large})
     say(
         f"{'ok  ' if ratio >= GOAL and not scanned else 'MISS'} {name:30} {ratio:7.2f}"

@@ -27,6 +27,7 @@ def calls(world: World) -> dict[str, Arguments]:
         "bars_between": ("$1, $2, $3, $4", ["AAPL", now - DAY, now + DAY, 100]),
         "order_timeline": ("$1", [1]),
         "health": ("$1", [both]),
+        "market_clock": ("", []),
         "fifo_lots": ("$1", [both]),
         "fifo_realized": ("$1", [both]),
         "daily_returns": ("$1, $2, $3", [both, (now - DAY).date(), (now + DAY).date()]),

@@ -54,12 +54,14 @@ AS $$
             -- A session ends before the second day after its own.
             AND c.session_date >= (p_at AT TIME ZONE 'UTC')::date - 2
             AND c.closes_at > p_at
-            AND EXISTS (
-                SELECT FROM reporting.market_calendar AS k
+            AND (
+                SELECT k.session_date FROM reporting.market_calendar AS k
                 WHERE k.exchange = n.exchange
                     AND k.session_date <= (p_at AT TIME ZONE 'UTC')::date + 1
                     AND k.opens_at <= p_at
-            )
+                ORDER BY k.session_date DESC
+                LIMIT 1
+            ) IS NOT NULL
         ORDER BY c.session_date
         LIMIT 1
     ) AS s ON TRUE

@@ -70,7 +70,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_integrity_check,
     app.sp_housekeep,
     app.sp_rollup,
-    app.sp_record_quotes,
+    app.sp_quotes_heard,
     app.sp_quotes_wanted,
     app.sp_calendar_put,
     app.sp_schema_revision
