@@ -1,7 +1,7 @@
 # The handles of Informania. `make up` and `make test` set up themselves what they need.
 .DEFAULT_GOAL := help
 .PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose bench bench-reads test-api-fuzz \
-	test-contract
+	test-contract test-crash test-restore
 MAKEFLAGS += --no-print-directory
 
 ARGS :=
@@ -57,6 +57,11 @@ test-timescale: setup ## The SQL tests on TimescaleDB (TIMESCALE_IMAGE=, or empt
 test-sql: setup ## The SQL tests on another Postgres (POSTGRES_IMAGE=postgres:17, or PG_BIN=)
 	@TEST_POSTGRES_IMAGE=$(POSTGRES_IMAGE) $(PYTEST) $(SQL_TESTS) $(ARGS)
 
+test-crash: setup ## Kill everything at every step, then compare books (SEEDS="1 2 3" ORDERS=200)
+	@PYTHON= scripts/build_zig_lmdb.sh
+	@.venv/bin/python tests/crash/harness.py --seeds $(or $(SEEDS),1 2 3) --orders $(or $(ORDERS),200) \
+		$(ARGS)
+
 test-load: setup ## Put load on it, then check the books (USERS=20 SECONDS=30; URL=: one that runs)
 	@PYTHON= scripts/build_zig_lmdb.sh
 	@.venv/bin/python tests/load/run.py --users $(or $(USERS),20) --seconds $(or $(SECONDS),30) \
@@ -75,6 +80,9 @@ test-compose: setup ## Run the platform in containers and test it there (ARGS="c
 test-api-fuzz: setup ## Ask the API what nobody would, as each role (SECONDS=60 FUZZ_SEED=1)
 	@FUZZ_SECONDS=$(or $(SECONDS),60) .venv/bin/pytest -c backend/pyproject.toml --rootdir=. \
 		$(INTEGRATION)/test_api_fuzz.py $(ARGS)
+
+test-restore: setup ## Lose a database under load and get it back; prints RPO and RTO (ORDERS=3000)
+	@.venv/bin/python tests/restore/run.py --orders $(or $(ORDERS),3000)
 
 test-contract: setup ## Books and figures against foreign code (HISTORIES=1000 SEED=1; REPLAY=FILE)
 	@scripts/init_contract.sh

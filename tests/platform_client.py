@@ -90,6 +90,11 @@ class Platform:
         loaded: dict[str, Any] = json.loads(self.native("status", "--json").stdout)
         return loaded
 
+    def recorded(self) -> dict[str, Any]:
+        """What the supervisor last wrote down, without asking anything."""
+        loaded: dict[str, Any] = json.loads((self.run_dir / "state.json").read_text())
+        return loaded
+
     async def database(self) -> asyncpg.Connection:
         """A superuser's connection, for looking behind every curtain."""
         return await asyncpg.connect(
@@ -103,11 +108,18 @@ class Platform:
 
     async def venue_orders(self) -> list[dict[str, Any]]:
         """Every order the venue has ever accepted, doubles and all."""
+        return await self.at_venue("orders")
+
+    async def venue_accounts(self) -> list[dict[str, Any]]:
+        """Cash and positions as the venue has them."""
+        return await self.at_venue("accounts")
+
+    async def at_venue(self, what: str) -> list[dict[str, Any]]:
         async with httpx.AsyncClient(timeout=5) as client:
-            answer = await client.get(f"{self.venue_url}/orders")
+            answer = await client.get(f"{self.venue_url}/{what}")
             answer.raise_for_status()
-            orders: list[dict[str, Any]] = answer.json()
-            return orders
+            rows: list[dict[str, Any]] = answer.json()
+            return rows
 
 
 class Trader:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from paper.control_face import create_control_face
 from paper.engine import Engine
-from paper.faults import Faults
+from paper.faults import Faults, read_standing
 from paper.journal import JournalDamaged
 from paper.qc_face import create_qc_face
 from paper.settings import Settings, read_demo, read_settings
@@ -80,7 +80,7 @@ def main() -> int:
         settings = read_settings()
         demo = read_demo(settings.demo_config)
         sockets = _listen(settings)
-        faults = Faults()
+        faults = Faults(read_standing(settings.faults), settings.paper_seed)
         venue = Venue(settings, demo, faults)
         engine = Engine(settings, demo, venue, faults)
     except (ValidationError, JournalDamaged, StateFolderInUse, OSError, ValueError) as error:

@@ -15,6 +15,7 @@ from paper.faults import Faults
 from paper.lean_types import order_event
 from paper.notify import Notify
 from paper.object_store import ObjectStore
+from paper.orders import Event as OrderEvent
 from paper.settings import Account, Demo, Settings
 from paper.venue import Venue
 
@@ -25,8 +26,11 @@ QUEUE_MAX = 10_000
 class Deployment:
     """One running algorithm with its queue of commands."""
 
-    def __init__(self, project_id: int, algorithm: QCAlgorithm, venue: Venue) -> None:
+    def __init__(
+        self, project_id: int, algorithm: QCAlgorithm, venue: Venue, faults: Faults
+    ) -> None:
         self.project_id, self.algorithm_id = project_id, algorithm.algorithm_id
+        self._faults = faults
         self._algorithm, self._venue = algorithm, venue
         # In memory only: a crash loses what waits, as it does in LEAN.
         self._commands: deque[str] = deque()
@@ -50,12 +54,25 @@ class Deployment:
 
     def report(self, ticked: bool) -> None:
         """Tell the algorithm what happened, and let it do what it has scheduled."""
-        for event in self._venue.take_events(self.project_id):
+        for event in self._deliveries(self._venue.take_events(self.project_id)):
             sign = self._venue.book.orders[event.order_id].sign
             self._guarded(self._algorithm.on_order_event, order_event(event, sign))
         if ticked:
             self._guarded(self._algorithm._show, dict(self._venue.book.prices))
         self._guarded(self._algorithm.schedule.run_due, monotonic())
+
+    def _deliveries(self, events: list[OrderEvent]) -> list[OrderEvent]:
+        """What the algorithm is told, after the faults: nothing, twice, or the last thing first."""
+        told: list[OrderEvent] = []
+        for event in events:
+            ids = [self._venue.book.orders[event.order_id].tag]
+            if self._faults.take("lost_event", ids, self.project_id):
+                continue
+            first = event.quantity and self._faults.take("fill_before_ack", ids, self.project_id)
+            told.insert(0 if first else len(told), event)
+            if event.quantity and self._faults.take("duplicate_fill", ids, self.project_id):
+                told.append(event)
+        return told
 
     def _guarded(self, call: Any, argument: Any) -> None:
         """LEAN swallows what a command raises; one broken command must not stop the others."""
@@ -111,7 +128,7 @@ class Engine:
             "history": "tagged",
             "dedupe": settings.bridge_dedupe,
         }
-        notify = Notify(faults, str(project_id))
+        notify = Notify(faults, project_id)
         self._notifies.append(notify)
         algorithm = load_algorithm(settings.bridge_file, f"bridge_{project_id}")()
         algorithm._deploy(
@@ -123,7 +140,7 @@ class Engine:
             notify=notify,
         )
         algorithm.initialize()
-        return Deployment(project_id, algorithm, self._venue)
+        return Deployment(project_id, algorithm, self._venue, faults)
 
     def _run(self) -> None:
         try:

@@ -56,6 +56,10 @@ class Book:
             self.orders[record["order_id"]].triggered = True
         elif record["kind"] == "replace":
             self._apply_replace(record)
+        elif record["kind"] == "drift":
+            account = self.accounts[record["project_id"]]
+            quantity = Decimal(record["quantity"])
+            account.positions[record["symbol"]].add(quantity, Decimal(record["price"]))
         elif record["kind"] == "hold":
             self.held.pop(record["symbol"], None)
             if record["price"] is not None:
@@ -141,8 +145,12 @@ class Book:
         stop_price: Decimal | None = None,
         expires_at: datetime | None = None,
         reject: str | None = None,
+        halved: bool = False,
     ) -> list[Record]:
-        """Take an order and match it at once, or refuse it; the first record is the order."""
+        """Take an order and match it at once, or refuse it; the first record is the order.
+
+        Halved: of what could trade at once half does, and the venue cancels the rest.
+        """
         record = {
             "kind": "order",
             "order_id": len(self.orders) + 1,
@@ -164,12 +172,51 @@ class Book:
         if problem is not None:
             return [*records, self._event(order, "rejected", at, message=problem)]
         records.append(self._event(order, "accepted", at))
-        return records + self._match(order, at)
+        if not halved:
+            return records + self._match(order, at)
+        lot, volume = self.instruments[symbol].lot_size, self._volume[symbol]
+        self._volume[symbol] = min(volume, quantity / 2 // lot * lot)
+        records += self._match(order, at)
+        self._volume[symbol] = volume - order.filled
+        return records + self.cancel(order.order_id, at)
 
     def cancel(self, order_id: int, at: datetime) -> list[Record]:
         """End an open order; nothing happens to one that is closed."""
         order = self.open.get(order_id)
         return [] if order is None else [self._event(order, "canceled", at)]
+
+    # What a venue should not do; only faults ask for it.
+
+    def fill_late(self, order_id: int, at: datetime) -> list[Record]:
+        """Fill what was left of an order that has just ended, at the last price."""
+        order = self.orders[order_id]
+        price = self.prices[order.symbol]
+        quantity, notional = order.left, order.notional + order.left * price
+        fee = commission(order.quantity, notional) - order.fees
+        return [self._event(order, "filled", at, quantity=quantity, price=price, fee=fee)]
+
+    def drift(self, project_id: int, symbol: str, quantity: Decimal) -> list[Record]:
+        """Change a position by no order, as an assignment or a clerk does."""
+        record = {"kind": "drift", "project_id": project_id, "symbol": symbol}
+        record |= {"quantity": str(quantity), "price": str(self.prices[symbol])}
+        return [self.apply(record)]
+
+    def double(self, order_id: int, at: datetime) -> list[Record]:
+        """Work an order a second time under its name, as after a change that was taken twice."""
+        order = self.orders[order_id]
+        return self.place(
+            project_id=order.project_id,
+            tag=order.tag,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=order.quantity,
+            limit_price=order.limit_price,
+            stop_price=order.stop_price,
+            time_in_force=order.time_in_force,
+            expires_at=order.expires_at,
+            session=order.session,
+            at=at,
+        )
 
     def replace(
         self,

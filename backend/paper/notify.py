@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 import httpx
 
-from paper.faults import Faults
+from paper.faults import Faults, Kind
 
 log = logging.getLogger("paper.notify")
 QUEUE_MAX = 1_000
@@ -18,19 +18,19 @@ Webhook = tuple[str, str, dict[str, str]]
 class Notify:
     """LEAN's notification manager as far as webhooks go: fire and forget."""
 
-    def __init__(self, faults: Faults, name: str) -> None:
-        self._faults = faults
+    def __init__(self, faults: Faults, project_id: int) -> None:
+        self._faults, self._project_id = faults, project_id
         self._held: list[Webhook] = []
         self._queue: Queue[Webhook] = Queue(QUEUE_MAX)
         self._stop = Event()
         self._late: Webhook | None = None
         self._ok = True
-        self._thread = Thread(target=self._run, name=f"webhooks-{name}", daemon=True)
+        self._thread = Thread(target=self._run, name=f"webhooks-{project_id}", daemon=True)
         self._thread.start()
 
     def web(self, address: str, data: str, headers: dict[str, str]) -> bool:
         """Take a webhook on; False when too many wait, as LEAN answers beyond its quota."""
-        if self._queue.qsize() + len(self._held) >= QUEUE_MAX:
+        if self._queue.qsize() + len(self._held) >= QUEUE_MAX or self._hits("webhook_quota", data):
             return False
         self._held.append((address, data, headers))
         return True
@@ -60,17 +60,18 @@ class Notify:
         """What really leaves, after the faults: nothing, one, two, or two in the wrong order."""
         late, self._late = self._late, None
         after = [] if late is None else [late]
-        events = json.loads(webhook[1])["events"]
-        if not events:
-            return [webhook, *after]
-        ids = [str(event["client_order_id"]) for event in events]
-        if self._faults.take("lost_webhook", ids):
+        if self._hits("lost_webhook", webhook[1]):
             return after
-        if self._faults.take("out_of_order", ids):
+        if self._hits("out_of_order", webhook[1]):
             self._late = webhook
             return after
-        twice = self._faults.take("duplicate_event", ids) is not None
+        twice = self._hits("duplicate_event", webhook[1])
         return [webhook, *([webhook] if twice else []), *after]
+
+    def _hits(self, kind: Kind, data: str) -> bool:
+        """Say whether a fault hits this webhook; one without events is never hit."""
+        ids = [str(event["client_order_id"]) for event in json.loads(data)["events"]]
+        return bool(ids) and self._faults.take(kind, ids, self._project_id) is not None
 
     def _post(self, client: httpx.Client, webhook: Webhook) -> None:
         address, data, headers = webhook

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from paper.engine import Engine
 from paper.faults import Faults
@@ -122,35 +123,39 @@ class _Face:
         if not isinstance(command, dict):
             raise Refused("command must be an object")
         ids = [str(command.get("client_order_id", command.get("$type", "")))]
-        early = await self._fault_before(ids)
+        early = await self._fault_before(ids, deployment.project_id)
         if early is not None:
             return early
         payload = json.dumps(command)
-        twice = self._faults.take("duplicate_command", ids) is not None
+        twice = self._faults.take("duplicate_command", ids, deployment.project_id) is not None
         for _ in range(2 if twice else 1):
             if not deployment.enqueue(payload):
                 return refused("Too many commands wait", status=429, headers={"Retry-After": "1"})
-        return await self._fault_after(ids) or ok()
+        return await self._fault_after(ids, deployment.project_id) or ok()
 
-    async def _fault_before(self, ids: list[str]) -> Response | None:
-        if fault := self._faults.take("delay", ids):
+    async def _fault_before(self, ids: list[str], project_id: int) -> Response | None:
+        if fault := self._faults.take("delay", ids, project_id):
             await asyncio.sleep(fault.seconds)
-        if fault := self._faults.take("throttle", ids):
+        if fault := self._faults.take("throttle", ids, project_id):
             retry = {"Retry-After": str(int(fault.seconds))}
             return refused("Too many requests", status=429, headers=retry)
-        if fault := self._faults.take("refuse", ids):
+        if self._faults.take("auth_fail", ids, project_id):
+            return refused("Hash doesn't match. UID: Hash: Timestamp: ''")
+        if fault := self._faults.take("refuse", ids, project_id):
             return refused(fault.reason)
-        if fault := self._faults.take("timeout_before_accept", ids):
+        if fault := self._faults.take("timeout_before_accept", ids, project_id):
             await asyncio.sleep(fault.seconds)
             return refused("Gateway timeout", status=504)
         return None
 
-    async def _fault_after(self, ids: list[str]) -> Response | None:
-        if fault := self._faults.take("timeout_after_accept", ids):
+    async def _fault_after(self, ids: list[str], project_id: int) -> Response | None:
+        if fault := self._faults.take("timeout_after_accept", ids, project_id):
             await asyncio.sleep(fault.seconds)
             return refused("Gateway timeout", status=504)
-        if self._faults.take("5xx_after_accept", ids):
+        if self._faults.take("5xx_after_accept", ids, project_id):
             return refused("Service unavailable", status=503)
+        if self._faults.take("reset_mid_body", ids, project_id):
+            return _CutShort()
         return None
 
     # Reads.
@@ -225,6 +230,16 @@ class _Face:
         if project_id not in self._engine.deployments:
             raise Refused("Project not found")
         return project_id
+
+
+class _CutShort(Response):
+    """An answer that promises more bytes than it has: the connection breaks within it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"100")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b'{"succ', "more_body": True})
+        raise ConnectionResetError("cut short by a fault")
 
 
 async def _body(request: Request) -> bytes | None:

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     paper_state_dir: Path = ROOT / ".run" / "paper"
     paper_step_seconds: float = Field(default=0.05, ge=0.01, le=1)
     paper_seed: int = 1
+    # kind=probability,... of paper.faults; a platform that has to cope from the start.
+    faults: str = ""
     demo_config: Path = ROOT / "db" / "postgres" / "demo" / "demo.toml"
     webhook_url: str = "http://127.0.0.1:8000/api/webhooks/quantconnect"
     webhook_hmac: SecretStr

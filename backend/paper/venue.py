@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from threading import RLock
 
@@ -92,12 +93,12 @@ class Venue:
     ) -> Order:
         """Take an order, whatever becomes of it; the caller commits before it tells anyone."""
         now = utc_now()
-        fault = self._faults.take("reject", [tag])
+        fault = self._faults.take("reject", [tag], project_id)
         with self.lock:
             self.book.is_open = is_open(self._settings.market_hours, now)
-            records = self.book.place(
+            place = partial(
+                self.book.place,
                 project_id=project_id,
-                tag=tag,
                 symbol=symbol,
                 side=side,
                 quantity=quantity,
@@ -107,15 +108,24 @@ class Venue:
                 expires_at=expires_at,
                 session=self._replay.session_at(now),
                 at=now,
-                reject=fault.reason if fault else None,
             )
+            halved = self._faults.take("partial_then_cancel", [tag], project_id) is not None
+            records = place(tag=tag, reject=fault.reason if fault else None, halved=halved)
             self._keep(records)
+            if self._faults.take("external_order", [tag], project_id):
+                self._keep(place(tag=""))
+            if self._faults.take("position_drift", [tag], project_id):
+                self._keep(self.book.drift(project_id, symbol, Decimal(1)))
             return self.book.orders[records[0]["order_id"]]
 
     def cancel(self, order_id: int) -> bool:
         """End an open order; False when it is closed."""
         with self.lock:
-            records = self.book.cancel(order_id, utc_now())
+            now = utc_now()
+            records = self.book.cancel(order_id, now)
+            order = self.book.orders[order_id]
+            if records and self._faults.take("late_fill", [order.tag], order.project_id):
+                records += self.book.fill_late(order_id, now)
             self._keep(records)
             return bool(records)
 
@@ -133,6 +143,9 @@ class Venue:
                 records = self.book.replace(order_id, quantity, limit_price, stop_price, utc_now())
             except Refused as refusal:
                 return str(refusal)
+            order = self.book.orders[order_id]
+            if self._faults.take("duplicate_live_on_modify", [order.tag], order.project_id):
+                records += self.book.double(order_id, utc_now())
             self._keep(records)
             return None
 

@@ -73,7 +73,8 @@ class Lean:
             qc_token=SecretStr("token"),
             webhook_url="http://127.0.0.1:1/",
         )
-        self.venue = Venue(self.settings, read_demo(self.settings.demo_config), Faults())
+        self.faults = Faults()
+        self.venue = Venue(self.settings, read_demo(self.settings.demo_config), self.faults)
         self.venue.advance()
         self.venue.hold("AAPL", Decimal(90))
         self.store = RefusingStore(state_dir / "object_store")
@@ -102,7 +103,7 @@ class Lean:
         )
         self.algorithm.transactions = transactions(self.venue, PROJECT)
         self.algorithm.initialize()
-        self.deployment = Deployment(PROJECT, self.algorithm, self.venue)
+        self.deployment = Deployment(PROJECT, self.algorithm, self.venue, self.faults)
 
     def send(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
         """Run one command through a time slice; the events that were new in it."""

@@ -19,6 +19,7 @@ from app.outbox import repo
 from app.services.broker import Broker, Outcome, OutcomeKind, Send
 from app.services.db import Database
 
+from .breaker import Breaker
 from .bridges import Bridges
 from .faults import is_database_absent, log_failure
 from .lanes import Lanes
@@ -75,6 +76,10 @@ class Sender:
         self._limits = limits
         self._on_account = on_account
         self._on_recorded = on_recorded
+        self._breakers = {
+            route: Breaker(route, on_change=metrics.breaker_open.labels(route).set)
+            for route in brokers
+        }
         self._attempts: set[asyncio.Task[None]] = set()
         self._results: list[repo.SendResult] = []
 
@@ -140,10 +145,18 @@ class Sender:
             return Outcome(kind=OutcomeKind.NOT_SENT, reason=f"no_adapter_for_route_{send.route}")
         if not self._bridges.is_heard(send.route, send.broker_account):
             return _held_back("bridge_not_heard")
+        breaker = self._breakers[send.route]
+        if not breaker.allows(self._limits.timeout_s):
+            return _held_back("route_left_alone", max(breaker.wait_s, HELD_BACK_RETRY_S))
         # Nothing is awaited between this check and the call: a process that was stopped in
         # between finds its lease old here, before the first byte.
         if not self._lanes.holds(send.shard, send.epoch):
             return _held_back("lease_too_old")
+        outcome = await self._touch(call, send)
+        breaker.note(outcome.kind)
+        return outcome
+
+    async def _touch(self, call: Callable[[Send], Awaitable[Outcome]], send: Send) -> Outcome:
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 return await call(send)
@@ -200,8 +213,8 @@ def _result(send: Send, outcome: Outcome) -> repo.SendResult:
     )
 
 
-def _held_back(reason: str) -> Outcome:
-    return Outcome(kind=OutcomeKind.NOT_SENT, reason=reason, retry_after_s=HELD_BACK_RETRY_S)
+def _held_back(reason: str, retry_after_s: float = HELD_BACK_RETRY_S) -> Outcome:
+    return Outcome(kind=OutcomeKind.NOT_SENT, reason=reason, retry_after_s=retry_after_s)
 
 
 def _log_attempt(send: Send, outcome: Outcome, elapsed_s: float) -> None:

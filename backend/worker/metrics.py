@@ -62,6 +62,11 @@ class Metrics:
         self.outbox_pending = gauge("outbox_pending", "Rows owed to brokers.")
         self.outbox_parked = gauge("outbox_parked", "Lanes that wait.")
         self.outbox_dead = gauge("outbox_dead", "Rows that need an operator.")
+        self.orders_lost = gauge("orders_lost", "Orders that need an operator.")
+        self.recon_breaks = counter(
+            "recon_breaks_total", "Differences to a broker's figures, by what became.", "state"
+        )
+        self.breaker_open = gauge("route_breaker_open", "1 while a route is left alone.", "route")
         self.integrity_breaks = gauge(
             "integrity_breaks", "Figures that are not what the executions make them."
         )

@@ -180,14 +180,20 @@ class OutboxWatch:
         self._database = database
         self._lanes = lanes
         self._metrics = metrics
+        self._lost = 0
 
     async def step(self) -> bool:
         """Measure what is owed; a worker that does not lead reports nothing."""
-        age = await self._measure() if leads(self._lanes) else outbox.OutboxAge(0, 0.0, 0, 0)
+        age = await self._measure() if leads(self._lanes) else outbox.OutboxAge(0, 0.0, 0, 0, 0)
         self._metrics.outbox_pending.set(age.pending)
         self._metrics.outbox_oldest_s.set(age.oldest_s)
         self._metrics.outbox_parked.set(age.parked)
         self._metrics.outbox_dead.set(age.dead)
+        self._metrics.orders_lost.set(age.lost)
+        if age.lost > self._lost:
+            # The alert that somebody must answer: exposure that nobody knows.
+            log.error("orders_lost", lost=age.lost)
+        self._lost = age.lost
         if age.oldest_s > OUTBOX_AGE_WARN_S or age.dead:
             log.warning(
                 "outbox_behind",

@@ -19,6 +19,7 @@ from app.services.db import Database
 from app.services.quotes import QuoteSource
 
 from .anchoring import Anchorer
+from .breaks import OpenOrders, Reconciler
 from .bridges import Bridges
 from .calendar import CalendarKeeper
 from .consumer import InboxApplier, Sender, SendLimits
@@ -49,6 +50,7 @@ DRAIN_MARGIN_S = 4.0
 BRIDGES_EVERY_S = 1.0
 ACKNOWLEDGE_EVERY_S = 1.0
 INFLIGHT_EVERY_S = 1.0
+OPEN_EVERY_S = 5.0
 OUTBOX_EVERY_S = 5.0
 AUDIT_EVERY_S = 60.0
 ANCHOR_LOOK_EVERY_S = 10.0
@@ -248,6 +250,9 @@ class Service:
         inflight = InflightQuery(
             database, lanes, metrics, after_s=settings.query_after_s, on_owed=wake_sender
         )
+        open_orders = OpenOrders(
+            database, lanes, metrics, after_s=settings.open_query_after_s, on_owed=wake_sender
+        )
         anchorer = Anchorer(database, lanes, metrics, settings=settings)
         poll_s = settings.poll_interval_ms / 1000
         return [
@@ -263,6 +268,10 @@ class Service:
             Loop("calendar", CalendarKeeper(database, lanes).step, CALENDAR_EVERY_S),
             Loop("rollup", RollUp(database, lanes).step, ROLLUP_EVERY_S),
             Loop("equity", EquitySampler(database, lanes).step, EQUITY_EVERY_S),
+            Loop("open", open_orders.step, OPEN_EVERY_S),
+            Loop(
+                "reconcile", Reconciler(database, lanes, metrics).step, settings.reconcile_every_s
+            ),
             Loop("integrity", IntegrityWatch(database, lanes, metrics).step, INTEGRITY_EVERY_S),
             *(
                 Loop(f"quotes-{source.name}", QuoteIntake(database, source).step, QUOTES_EVERY_S)

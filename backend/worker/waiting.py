@@ -40,7 +40,7 @@ async def until(event: asyncio.Event, timeout_s: float) -> bool:
 
 
 class Backoff:
-    """Doubling delays with jitter, so that many workers don't return in step."""
+    """Doubling delays with full jitter, so that many workers don't return in step."""
 
     def __init__(
         self, delay_min_s: float = FAILURE_DELAY_MIN_S, delay_max_s: float = FAILURE_DELAY_MAX_S
@@ -53,7 +53,8 @@ class Backoff:
         """Say how long to wait after one more failure."""
         ceiling_s = min(self._delay_max_s, self._delay_min_s * 2 ** min(self._failures, 16))
         self._failures += 1
-        return random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311 - jitter, not a secret
+        # Not below the shortest delay's tenth: a loop that fails at once must not spin.
+        return random.uniform(self._delay_min_s / 10, ceiling_s)  # noqa: S311 - not a secret
 
     def reset(self) -> None:
         """Forget the failures after a success."""

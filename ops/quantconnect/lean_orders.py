@@ -146,3 +146,16 @@ def external_of(order: Any, event: Any, broker_order_id: str | None) -> dict[str
     told = {"broker_order_id": broker_order_id, "symbol": str(order.symbol.value)}
     told |= {"side": "buy" if order.quantity > 0 else "sell", "order_type": order_type}
     return {**told, "quantity": number(abs(order.quantity)), **values_told(event)}
+
+
+def held_by(portfolio: Any) -> dict[str, list[dict[str, str]]]:
+    """What the account holds, for the heartbeat."""
+    held = [holding for holding in portfolio.values() if holding.quantity]
+    positions = [
+        {"symbol": str(h.symbol.value), "quantity": number(h.quantity)}
+        | {"average_price": number(h.average_price)}
+        for h in held
+    ]
+    book = portfolio.cash_book.values()
+    cash = [{"currency": str(c.symbol), "amount": number(c.amount)} for c in book]
+    return {"positions": positions, "cash": cash}

@@ -262,10 +262,12 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         key = command["client_order_id"]
         if self._feed.full():
             return
-        if self._known(key):
-            self._tell_state(key)
-        else:
+        if not self._known(key):
             self._feed.emit("order_state", key, known=False)
+            return
+        if (order_id := self._ledger.entries[key]["order_id"]) is not None:
+            self._note_all(self.transactions.get_order_ticket(order_id))
+        self._tell_state(key)
 
     def _tell_state(self, key: str) -> None:
         entry = self._ledger.entries[key]
@@ -327,8 +329,7 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
                     status = lean_orders.status_of(ticket.status, "")
                     entry["status"] = "accepted" if status == "replaced" else status
                     entry["values"] = lean_orders.values_held(ticket)
-                for order_event in list(ticket.order_events):
-                    self._note(order_event)
+                self._note_all(ticket)
         for key in untold:
             self._tell_state(key)
         self._save()
@@ -337,6 +338,11 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         self._keys[int(order_id)] = key
         self._ledger.entries[key]["order_id"] = int(order_id)
         self._ledger.dirty.add(key)
+
+    def _note_all(self, ticket: Any) -> None:
+        """Note what LEAN's own list has of an order, and may have failed to report."""
+        for order_event in list(ticket.order_events if ticket else ()):
+            self._note(order_event)
 
     def _note(self, event: Any) -> None:
         """One order event: kept in the ledger, owed to the other side. Seen twice, noted once."""
@@ -351,18 +357,21 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
             lean_orders.status_of(event.status, event.message),
             f"{self.algorithm_id}-{event.order_id}",
         )
-        if status is None or event.id <= entry["seen"].get(place, -1):
+        seen = entry["seen"].setdefault(place, [])
+        if status is None or event.id in seen:
             return
-        entry["seen"][place] = int(event.id)
+        late = event.id < max(seen, default=0)
+        seen.append(int(event.id))
         entry["broker_ids"] = [str(broker_id) for broker_id in order.broker_id]
         at = iso(event.utc_time)
         if status == "canceled" and at >= (entry.get("expires_at") or "9"):
             status = "expired"
-        entry["status"] = (entry["status"] or "accepted") if status == "replaced" else status
-        entry["reason"] = words(event.message)
+        if not late:
+            entry["status"] = (entry["status"] or "accepted") if status == "replaced" else status
+            entry["reason"] = words(event.message)
         detail: dict[str, Any] = {"event_id": f"{place}-{event.id}", "occurred_at": at}
-        detail |= {"status": status, "reason": entry["reason"], **self._broker(entry)}
-        if status == "replaced":
+        detail |= {"status": status, "reason": words(event.message), **self._broker(entry)}
+        if status == "replaced" and not late:
             entry["values"] = lean_orders.values_told(event)
             detail |= entry["values"]
             self._replacing.pop(key or "", None)
@@ -384,16 +393,8 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         return {"broker_order_id": next(iter(entry["broker_ids"]), ours)}
 
     def _heartbeat(self) -> dict[str, Any]:
-        held = [holding for holding in self.portfolio.values() if holding.quantity]
-        positions = [
-            {"symbol": str(h.symbol.value), "quantity": number(h.quantity)}
-            | {"average_price": number(h.average_price)}
-            for h in held
-        ]
-        book = self.portfolio.cash_book.values()
-        cash = [{"currency": str(c.symbol), "amount": number(c.amount)} for c in book]
-        last = self._feed.sequence
-        return {"status": "Running", "positions": positions, "cash": cash, "last_sequence": last}
+        held = lean_orders.held_by(self.portfolio)
+        return {"status": "Running", **held, "last_sequence": self._feed.sequence}
 
     def _save(self) -> bool:
         return bool(self._ledger.save_dirty() and self._feed.save())

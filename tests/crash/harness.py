@@ -2,8 +2,10 @@
 
 usage: python tests/crash/harness.py --seeds 1 2 3 --orders 200 [--control]
 
-Prints a line a seed and writes .run/crash.json. Exits 1 when an invariant is breached (with
---control, when none is: the control sends blindly and must be caught).
+Of four seeds in a row two meet a venue that places what it is told without looking for doubles, and
+one runs with production's deadlines. Prints a line a seed and the coverage of the points, and
+writes .run/crash.json. Exits 1 when an invariant is breached (with --control, when none is: the
+control sends blindly and must be caught).
 """
 
 import argparse
@@ -11,15 +13,13 @@ import asyncio
 import collections
 import contextlib
 import json
-import os
 import random
-import signal
+import statistics
 import sys
 import tempfile
-import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
@@ -27,17 +27,79 @@ import httpx
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "ops")]
 
+from clients import Book, place_all  # noqa: E402
+from fire import Fire  # noqa: E402
+from invariants import breaches  # noqa: E402
 from platform_client import Platform, Trader, eventually  # noqa: E402
 
 CLIENTS = 6
-QUIET_TIMEOUT_S = 90
+QUIET_TIMEOUT_S = 180
+# trust.md 2a's twelve; the others are ours besides.
+POINTS = (
+    *("api:recv", "api:before_commit", "api:after_commit", "api:after_reply"),
+    *("worker:after_claim", "worker:before_send", "worker:after_send", "worker:mid_fill"),
+    *("worker:before_mark_commit", "worker:after_mark", "broker:recv", "broker:after_accept"),
+)
+# Acknowledgements that get lost, answers that come twice, and fills in every disorder.
+FAULTS = {
+    "timeout_after_accept": 0.01,
+    "5xx_after_accept": 0.02,
+    "reset_mid_body": 0.02,
+    "throttle": 0.01,
+    "lost_webhook": 0.05,
+    "duplicate_event": 0.1,
+    "out_of_order": 0.05,
+    "duplicate_fill": 0.1,
+    "fill_before_ack": 0.1,
+    "lost_event": 0.02,
+    "late_fill": 0.3,
+    "partial_then_cancel": 0.03,
+}
+# Twice on the wire is the venue's own doing: only its ledger can help against that.
+LEDGER_FAULTS = {"duplicate_command": 0.05}
 # The control: between a send and its record, with nobody asking before sending again.
 CONTROL = {
     "CRASH_BLIND": "1",
-    "CRASH_POINTS": "worker:after_send worker:before_finish",
+    "CRASH_POINTS": "worker:after_send worker:before_mark_commit",
     "BRIDGE_DEDUPE": "off",
 }
-OPEN_STATES = ("new", "submitting", "submit_unknown", "submitted", "pending_cancel", "lost")
+QUICK = {
+    # Shorter than in production, so that a run sees many take-overs and queries.
+    "SEND_VALID_S": "3",
+    "QUERY_AFTER_S": "1",
+    "OPEN_QUERY_AFTER_S": "5",
+    "SHARD_LEASE_S": "6",
+    "SEND_TIMEOUT_S": "1",
+}
+PRODUCTION_LEASE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a seed meets."""
+
+    dedupes: bool
+    production: bool
+
+    @classmethod
+    def of(cls, seed: int) -> "Variant":
+        return cls(dedupes=seed % 2 == 1, production=seed % 4 == 0)
+
+    @property
+    def lease_s(self) -> float:
+        return PRODUCTION_LEASE_S if self.production else float(QUICK["SHARD_LEASE_S"])
+
+    def env(self) -> dict[str, str]:
+        faults = FAULTS | (LEDGER_FAULTS if self.dedupes else {})
+        return {
+            "BRIDGE_DEDUPE": "on" if self.dedupes else "off",
+            "FAULTS": ",".join(f"{kind}={probability}" for kind, probability in faults.items()),
+            **({} if self.production else QUICK),
+        }
+
+    def __str__(self) -> str:
+        ledger = "ledger on" if self.dedupes else "ledger off"
+        return f"{ledger}, {'production' if self.production else 'short'} deadlines"
 
 
 @dataclass
@@ -48,25 +110,29 @@ class Run:
     orders: int
     tries: int = 0
     crashes: collections.Counter[str] = field(default_factory=collections.Counter)
+    take_overs_s: dict[str, list[float]] = field(default_factory=dict)
     lost: int = 0
+    corrections: int = 0
     breaches: list[str] = field(default_factory=list)
 
     def line(self) -> str:
         return (
-            f"seed {self.seed}: {self.orders} orders in {self.tries} calls, "
-            f"{self.crashes.total()} kills at {len(self.crashes)} points, {self.lost} lost, "
-            f"{len(self.breaches)} breaches"
+            f"seed {self.seed} ({Variant.of(self.seed)}): {self.orders} orders in {self.tries} "
+            f"calls, {self.crashes.total()} crashes at {len(self.crashes)} points, {self.lost} "
+            f"lost, {self.corrections} fills corrected, {len(self.breaches)} breaches"
         )
 
 
 class Campaign:
     """One platform, killed again and again."""
 
-    def __init__(self, folder: Path, *, control: bool, probability: float) -> None:
-        self.folder = folder
-        self.control = control
+    def __init__(
+        self, folder: Path, variant: Variant, *, control: bool, probability: float
+    ) -> None:
+        self.folder, self.variant, self.control = folder, variant, control
         self.armed = folder / "armed"
         self.log = folder / "crash.log"
+        self.told: dict[str, str] = {}
         self.platform = Platform(
             folder / "run",
             env={
@@ -76,19 +142,23 @@ class Campaign:
                 "CRASH_ARMED": str(self.armed),
                 "CRASH_LOG": str(self.log),
                 "SIGNIN_LIMIT_PER_MINUTE": "1000",
-                # Shorter than in production, so that a run sees many take-overs and queries.
-                "SEND_VALID_S": "3",
-                "QUERY_AFTER_S": "1",
-                "SHARD_LEASE_S": "6",
-                "SEND_TIMEOUT_S": "1",
-                **(CONTROL if control else {}),
+                # The venue knows nothing of its corrections, so its cash would be a break.
+                "RECONCILE_EVERY_S": "3600",
+                **({**QUICK, **CONTROL} if control else variant.env()),
             },
         )
 
     async def seed(self, seed: int, orders: int) -> Run:
         """Place orders under fire, let the platform come to rest, then audit it."""
         run = Run(seed, orders)
-        generator = random.Random(seed)
+        book = Book()
+        fire = Fire(
+            self.platform,
+            random.Random(seed),
+            self.variant.lease_s,
+            self.folder,
+            done=lambda: len(book.acknowledged),
+        )
         self.log.write_text("")
         async with contextlib.AsyncExitStack() as stack:
             traders = [
@@ -96,193 +166,93 @@ class Campaign:
                 for _ in range(CLIENTS)
             ]
             self.armed.touch()
-            killer = asyncio.create_task(self.kill_postgres(generator, run))
+            burning = asyncio.create_task(fire.burn())
             try:
-                acknowledged = await place_all(traders, run)
+                await place_all(traders, seed, orders, book)
             finally:
-                killer.cancel()
-                await asyncio.gather(killer, return_exceptions=True)
                 self.armed.unlink(missing_ok=True)
+                burning.cancel()
+                await asyncio.gather(burning, return_exceptions=True)
+        run.tries = book.tries
         run.crashes.update(self.log.read_text().split())
-        await self.audit(run, acknowledged)
+        run.crashes.update(fire.counted)
+        run.take_overs_s = fire.take_overs_s
+        # Earlier seeds on this platform must still hold as well.
+        self.told |= book.acknowledged
+        await self.audit(run)
         return run
 
-    async def kill_postgres(self, generator: random.Random, run: Run) -> None:
-        """Kill a backend or the postmaster now and then; the cluster then goes through recovery."""
-        while True:
-            await asyncio.sleep(generator.uniform(2, 5))
-            victim = generator.choice(["backend", "backend", "postmaster"])
-            # A server that is down or still starting is left alone until the next round.
-            with contextlib.suppress(OSError, asyncpg.PostgresError, TimeoutError, LookupError):
-                os.kill(await self.postgres_pid(victim), signal.SIGKILL)
-                run.crashes[f"postgres:{victim}"] += 1
-
-    async def postgres_pid(self, victim: str) -> int:
-        if victim == "postmaster":
-            lock = self.platform.run_dir / "postgres" / "postmaster.pid"
-            return int(lock.read_text().splitlines()[0])
-        database = await self.platform.database()
+    async def audit(self, run: Run) -> None:
         try:
-            pid: int | None = await database.fetchval(
-                "SELECT pid FROM pg_stat_activity"
-                " WHERE usename IN ('app_write', 'app_worker') ORDER BY random() LIMIT 1"
-            )
-            if pid is None:
-                raise ProcessLookupError
-            return pid
-        finally:
-            await database.close()
-
-    async def audit(self, run: Run, acknowledged: dict[str, str]) -> None:
-        async def unsettled() -> str | int:
-            try:
-                database = await self.platform.database()
-                try:
-                    count: int = await database.fetchval(
-                        "SELECT (SELECT count(*) FROM app.orders WHERE status = ANY($1))"
-                        " + (SELECT count(*) FROM app.events_outbox)"
-                        " + (SELECT count(*) FROM app.inbox WHERE applied_at IS NULL)",
-                        list(OPEN_STATES[:-1]),
-                    )
-                    return count
-                finally:
-                    await database.close()
-            except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-                return str(error)
-
-        try:
-            await eventually(unsettled, lambda seen: seen == 0, QUIET_TIMEOUT_S)
+            await eventually(self.unsettled, lambda seen: seen == 0, QUIET_TIMEOUT_S)
         except AssertionError as error:
             run.breaches.append(f"the platform did not come to rest: {error}")
+        orders, accounts = await self.platform.venue_orders(), await self.platform.venue_accounts()
         database = await self.platform.database()
         try:
-            await check(database, await self.platform.venue_orders(), run, acknowledged)
+            run.breaches += await breaches(database, orders, accounts, self.told)
+            run.lost = await database.fetchval(
+                "SELECT count(*) FROM app.orders WHERE status = 'lost'"
+            )
+            run.corrections = await database.fetchval(
+                "SELECT count(*) FROM app.executions WHERE kind = 'correction'"
+            )
         finally:
             await database.close()
 
-
-async def place_all(traders: list[Trader], run: Run) -> dict[str, str]:
-    """Place the run's orders by all traders at once; what was acknowledged, by client order id."""
-    acknowledged: dict[str, str] = {}
-
-    async def client(trader: Trader, number: int) -> None:
-        choices = random.Random(f"{run.seed}:{number}")
-        for n in range(number, run.orders, len(traders)):
-            key = f"c{run.seed}-{n}-{uuid.uuid4().hex[:12]}"
-            order = {
-                "account_id": choices.choice(trader.user["accounts"]),
-                "symbol": choices.choice(["AAPL", "MSFT", "IBM", "GOOG"]),
-                "side": choices.choice(["buy", "sell"]),
-                "quantity": str(choices.randint(1, 20)),
-            }
-            acknowledged[key] = await place_until_told(trader, key, order, choices, run)
-
-    await asyncio.gather(*(client(trader, n) for n, trader in enumerate(traders)))
-    return acknowledged
-
-
-async def place_until_told(
-    trader: Trader, key: str, order: dict[str, str], choices: random.Random, run: Run
-) -> str:
-    """Repeat the same request until it is answered, and sometimes once more for no reason."""
-    while True:
-        run.tries += 1
+    async def unsettled(self) -> str | int:
+        """How much is on its way: orders, owed rows, reports not applied, reports not told."""
         try:
-            answer = await trader.place(key, **order)
-        except httpx.HTTPError:
-            answer = None
-        if answer is not None and answer.status_code in {httpx.codes.OK, httpx.codes.CREATED}:
-            if choices.random() > 0.1:
-                return str(answer.json()["order_id"])
-        elif answer is not None and answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-            raise AssertionError(f"{answer.status_code} for a good order: {answer.text}")
-        await asyncio.sleep(choices.uniform(0.02, 0.2))
+            database = await self.platform.database()
+            try:
+                count: int = await database.fetchval(
+                    "SELECT (SELECT count(*) FROM app.orders WHERE status NOT IN"
+                    " ('filled', 'denied', 'canceled', 'rejected', 'expired', 'lost'))"
+                    " + (SELECT count(*) FROM app.events_outbox)"
+                    " + (SELECT count(*) FROM app.outbox_parked)"
+                    " + (SELECT count(*) FROM app.inbox WHERE applied_at IS NULL)"
+                    " + (SELECT count(*) FROM app.bridges WHERE sequence"
+                    " < (heartbeat ->> 'last_sequence')::bigint)"
+                )
+                return count
+            finally:
+                await database.close()
+        except (OSError, asyncpg.PostgresError, TimeoutError, httpx.HTTPError) as error:
+            return str(error) or type(error).__name__
 
 
-BOOKS = {
-    "an order's quantity differs from its executions": """
-        SELECT o.client_order_id FROM app.orders AS o
-        LEFT JOIN (SELECT order_id, sum(quantity) AS q FROM app.executions GROUP BY 1) AS e
-            USING (order_id)
-        WHERE o.cum_quantity <> coalesce(e.q, 0)""",
-    "an order is neither filled nor denied": """
-        SELECT client_order_id || ' ' || status FROM app.orders
-        WHERE status NOT IN ('filled', 'denied', 'lost')
-            AND reason_code IS DISTINCT FROM 'EXPIRED_BEFORE_SEND'""",
-    "a position differs from its executions": """
-        SELECT p.account_id || '/' || p.instrument_id FROM app.positions AS p
-        FULL JOIN (
-            SELECT account_id, instrument_id,
-                sum(CASE side WHEN 'buy' THEN quantity ELSE -quantity END) AS q
-            FROM app.executions GROUP BY 1, 2
-        ) AS e USING (account_id, instrument_id)
-        WHERE p.quantity IS DISTINCT FROM e.q""",
-    "cash differs from movements and executions": """
-        SELECT b.account_id::text FROM app.cash_balances AS b
-        WHERE b.amount <> (
-            SELECT coalesce(sum(m.amount), 0) FROM app.cash_movements AS m
-            WHERE m.account_id = b.account_id
-        ) - (
-            SELECT coalesce(sum(
-                CASE e.side WHEN 'buy' THEN e.quantity * e.price ELSE -e.quantity * e.price END
-                + e.fee), 0)
-            FROM app.executions AS e WHERE e.account_id = b.account_id
-        )""",
-    "an audit chain is broken": """
-        SELECT s.stream_id::text FROM app.streams AS s
-        CROSS JOIN LATERAL app.sp_audit_verify(s.stream_id) AS v
-        WHERE v.broken_seq IS NOT NULL""",
-    "a lane is still parked": "SELECT stream_id::text FROM app.outbox_parked",
-    "an order was given up": "SELECT event_id::text FROM app.events_dead",
-}
-
-
-async def check(
-    database: asyncpg.Connection,
-    venue: list[dict[str, Any]],
-    run: Run,
-    acknowledged: dict[str, str],
-) -> None:
-    """Every invariant, over everything this platform has done so far."""
-    ours = {row["client_order_id"]: row for row in await database.fetch("SELECT * FROM app.orders")}
-    for key, order_id in acknowledged.items():
-        if key not in ours or str(ours[key]["order_id"]) != order_id:
-            run.breaches.append(f"acknowledged order {key} is not in the books")
-    run.lost = sum(row["status"] == "lost" for row in ours.values())
-
-    counted = collections.Counter(order["client_order_id"] for order in venue)
-    run.breaches += [f"{key} is {n} times at the venue" for key, n in counted.items() if n > 1]
-    filled = {key for key, row in ours.items() if row["status"] == "filled"}
-    run.breaches += [f"{key} is filled but not at the venue" for key in filled - set(counted)]
-    run.breaches += [f"{key} is at the venue only" for key in set(counted) - filled]
-
-    for title, query in BOOKS.items():
-        for row in await database.fetch(query):
-            run.breaches.append(f"{title}: {row[0]}")
+def by_variant(seeds: list[int]) -> Iterator[tuple[Variant, list[int]]]:
+    """The seeds, those together that share a platform."""
+    variants: dict[Variant, list[int]] = {}
+    for seed in seeds:
+        variants.setdefault(Variant.of(seed), []).append(seed)
+    yield from variants.items()
 
 
 async def campaign(
-    seeds: list[int], orders: int, *, control: bool, probability: float
+    seeds: list[int], orders: int, *, control: bool, probability: float, target: Path | None = None
 ) -> list[Run]:
-    with tempfile.TemporaryDirectory(prefix="crash-", ignore_cleanup_errors=True) as folder:
-        fire = Campaign(Path(folder), control=control, probability=probability)
-        fire.platform.start()
-        try:
-            runs = []
-            for seed in seeds:
-                runs.append(await fire.seed(seed, orders))
-                print(runs[-1].line(), flush=True)  # noqa: T201
-                for breach in runs[-1].breaches[:10]:
-                    print(f"  {breach}", flush=True)  # noqa: T201
-            return runs
-        finally:
-            fire.platform.stop()
+    """Run the seeds; with a target, what is known is written there after each."""
+    runs: list[Run] = []
+    for variant, some in by_variant(seeds):
+        with tempfile.TemporaryDirectory(prefix="crash-", ignore_cleanup_errors=True) as folder:
+            one = Campaign(Path(folder), variant, control=control, probability=probability)
+            one.platform.start()
+            try:
+                for seed in some:
+                    runs.append(await one.seed(seed, orders))
+                    print(runs[-1].line(), flush=True)  # noqa: T201
+                    for breach in runs[-1].breaches[:10]:
+                        print(f"  {breach}", flush=True)  # noqa: T201
+                    if target is not None:
+                        report(runs, target)
+            finally:
+                one.platform.stop()
+    return runs
 
 
 def report(runs: list[Run], target: Path) -> None:
-    points: collections.Counter[str] = collections.Counter()
-    for run in runs:
-        points.update(run.crashes)
+    points = total(runs)
     target.parent.mkdir(exist_ok=True)
     target.write_text(
         json.dumps(
@@ -299,6 +269,28 @@ def report(runs: list[Run], target: Path) -> None:
     )
 
 
+def total(runs: list[Run]) -> collections.Counter[str]:
+    points: collections.Counter[str] = collections.Counter()
+    for run in runs:
+        points.update(run.crashes)
+    return points
+
+
+def coverage(runs: list[Run]) -> Iterator[str]:
+    """How often each point was hit, and how long the lanes were nobody's."""
+    points = total(runs)
+    for name in (*POINTS, *sorted(points.keys() - set(POINTS))):
+        yield f"{name:28} {points[name]:6}"
+    for how in ("killed", "stalled"):
+        times = [time for run in runs for time in run.take_overs_s.get(how, [])]
+        if times:
+            yield (
+                f"take-over from a {how} worker: median {statistics.median(times):.2f} s, "
+                f"at most {max(times):.2f} s, of {len(times)}"
+            )
+    yield f"{points.total()} crashes, {sum(len(run.breaches) for run in runs)} breaches"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
@@ -306,15 +298,18 @@ def main() -> int:
     parser.add_argument("--probability", type=float, default=0.01, help="of a kill at each point")
     parser.add_argument("--control", action="store_true", help="send blindly; must be caught")
     options = parser.parse_args()
+    target = ROOT / ".run" / ("crash-control.json" if options.control else "crash.json")
     runs = asyncio.run(
         campaign(
             options.seeds,
             options.orders,
             control=options.control,
             probability=options.probability,
+            target=target,
         )
     )
-    report(runs, ROOT / ".run" / ("crash-control.json" if options.control else "crash.json"))
+    for line in coverage(runs):
+        print(line)  # noqa: T201
     breached = any(run.breaches for run in runs)
     return int(breached != options.control)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 import httpx
-from harness import BOOKS
+from invariants import BOOKS
 from platform_client import Platform, eventually
 
 REST_TIMEOUT_S = 120
@@ -44,7 +44,7 @@ ORDERS = """
     ) AS ended_before
     FROM app.orders AS o"""
 # After a load an order may stay open at the venue.
-STATE_BOOKS = ("an order is neither filled nor denied",)
+STATE_BOOKS = ("an order has not ended", "a row is still owed", "a report is not applied")
 CALLS_AT_ONCE = 8
 
 Confirmed = Mapping[str, Mapping[str, str]]

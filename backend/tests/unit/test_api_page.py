@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from app.core import errors, errors_tokens, errors_trading
+from app.core import errors, errors_operations, errors_tokens, errors_trading
 from app.core.errors import AppError
 from app.core.security import SessionExpired, SessionRequired
 from app.services.database_setup import REPOSITORY_DIR
@@ -16,7 +16,7 @@ MARKED = re.compile(
 
 
 def kinds() -> list[type[AppError]]:
-    modules = (vars(errors), vars(errors_trading), vars(errors_tokens))
+    modules = (vars(errors), vars(errors_trading), vars(errors_tokens), vars(errors_operations))
     found = {it for names in modules for it in names.values() if isinstance(it, type)}
     ours = {it for it in found if issubclass(it, AppError)} | {SessionExpired, SessionRequired}
     return sorted(ours, key=lambda kind: (kind.status, kind.code))

@@ -1,6 +1,7 @@
 -- sp_admin_list(user, session, kind, offset) -> up to 500 rows of master data as objects
 -- What an administrator set up, whatever accounts he is a member of: users, accounts, instruments,
--- strategies, members, limits, allow_lists, cash, trading_states, tokens. Writes nothing.
+-- strategies, members, limits, allow_lists, cash, trading_states, tokens; and what operators look
+-- after: outbox (pending and dead rows), lost_orders, recon_breaks. Writes nothing.
 -- SQLSTATE IN401 as sp_authorize; IN403 role_not_allowed; IN422 kind_invalid, offset_invalid.
 -- Called by app_write. Test: test_api_admin_lists.py
 
@@ -65,6 +66,40 @@ BEGIN
             FROM security.service_tokens AS k
             JOIN app.users AS u ON u.user_id = k.user_id
             ORDER BY k.token_id LIMIT 500 OFFSET p_offset;
+        WHEN 'outbox' THEN
+            RETURN QUERY
+            SELECT to_jsonb(x) FROM (
+                SELECT
+                    e.event_id, e.stream_id AS account_id, e.kind::text, e.order_id, e.attempts,
+                    CASE
+                        WHEN e.last_outcome = 'sending' THEN 'sending'
+                        WHEN p.next_attempt_at > clock_timestamp() THEN 'parked'
+                        ELSE 'pending'
+                    END AS state,
+                    p.next_attempt_at, p.last_error, e.created_at
+                FROM app.events_outbox AS e
+                LEFT JOIN app.outbox_parked AS p ON p.stream_id = e.stream_id
+                UNION ALL
+                SELECT
+                    d.event_id, d.stream_id, d.kind, d.order_id, d.attempts, 'dead', NULL, d.error,
+                    d.created_at
+                FROM app.events_dead AS d
+            ) AS x
+            ORDER BY x.event_id LIMIT 500 OFFSET p_offset;
+        WHEN 'lost_orders' THEN
+            RETURN QUERY
+            SELECT jsonb_build_object(
+                'order_id', o.order_id, 'client_order_id', o.client_order_id,
+                'account_id', o.account_id, 'reason_code', o.reason_code,
+                'broker_order_id', o.broker_order_id, 'cum_quantity', o.cum_quantity,
+                'updated_at', o.updated_at
+            )
+            FROM app.orders AS o
+            WHERE o.status = 'lost'
+            ORDER BY o.order_id LIMIT 500 OFFSET p_offset;
+        WHEN 'recon_breaks' THEN
+            RETURN QUERY SELECT to_jsonb(b) FROM app.recon_breaks AS b
+            ORDER BY b.break_id LIMIT 500 OFFSET p_offset;
         ELSE
             RAISE EXCEPTION 'there is no such kind'
                 USING ERRCODE = 'IN422', DETAIL = 'kind_invalid';

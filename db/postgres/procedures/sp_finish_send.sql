@@ -2,7 +2,7 @@
 -- What the outcome of one send means for its row, its order and its lane. Unknown is never a
 -- failure: the row stays and is asked after. What certainly did not leave stays too and is sent
 -- again, unless somebody canceled the order meanwhile. A question never changes what is known of
--- its place or replace row.
+-- its place or replace row. A row at which the adapter itself failed three times is given up.
 -- The caller holds the stream lock and has checked the fence. Internal: sp_finish_sends.
 -- Test: test_sp_sends.py
 
@@ -24,6 +24,8 @@ DECLARE
     v_done boolean := p_outcome IN ('accepted', 'definite_reject');
     v_detail jsonb;
     v_status_after text;
+    -- What our own code failed at so often, it will fail at again.
+    c_failures_max constant integer := 3;
 BEGIN
     SELECT e.* INTO STRICT v_row FROM app.events_outbox AS e WHERE e.event_id = p_event_id;
     SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = v_row.order_id;
@@ -31,6 +33,11 @@ BEGIN
         'event_id', p_event_id, 'action', v_row.last_action, 'outcome', p_outcome,
         'reason', left(p_reason, 500)
     ));
+    IF p_outcome = 'unknown' AND p_reason = 'adapter_failed' AND v_row.attempts >= c_failures_max
+    THEN
+        PERFORM app.sp_outbox_bury(p_event_id, p_reason);
+        RETURN;
+    END IF;
     v_asked := v_row.kind IN ('order.place.v1', 'order.replace.v1')
         AND v_row.last_action = 'query';
 

@@ -1,7 +1,7 @@
 -- sp_outbox_park(stream, outcome, reason, retry after, cancels pass) -> nothing
 -- Lets a lane wait. An unknown outcome is asked after by the schedule 1, 2, 5, 10, 30 s; what was
--- not sent is tried again after 0.5 s doubling to 15 s with jitter, or when the route said; a lane
--- without authority waits a minute. A lane that waits for an answer or a price, not for its route,
+-- not sent is tried again after anything up to 0.5 s, doubling to 60 s, or when the route said; a
+-- lane without authority waits a minute. A lane that waits for an answer or a price, not for its route,
 -- lets cancels pass. The count starts anew when something gets through.
 -- The caller holds the stream lock. Internal. Test: test_sp_sends.py
 
@@ -23,7 +23,8 @@ DECLARE
         WHEN p_outcome = 'unknown' THEN (ARRAY[1, 2, 5, 10, 30])[least(v_attempts, 5)]
         WHEN p_outcome = 'auth' THEN 60
         WHEN p_retry_after_s >= 0 THEN greatest(0.1, least(p_retry_after_s, 300))
-        ELSE least(0.5 * 2 ^ least(v_attempts - 1, 10), 15) * (0.5 + random() / 2)
+        -- Full jitter: lanes that failed together do not come back together.
+        ELSE greatest(0.05, least(0.5 * 2 ^ least(v_attempts - 1, 10), 60) * random())
     END;
 BEGIN
     INSERT INTO app.outbox_parked AS p (

@@ -4,7 +4,9 @@
 -- What the columns of the busiest tables may hold. As domains, since a session keeps the conditions
 -- of a domain, while those of a CHECK are read from the catalog anew by every statement that writes
 -- the table. See docs/decisions/0011-words-by-domains.md
-CREATE DOMAIN app.client_order_id AS text CHECK (VALUE ~ '^[A-Za-z0-9_-]{1,36}$');
+CREATE DOMAIN app.client_order_id AS text CHECK (
+    length(VALUE) <= 36 AND VALUE ~ '^[A-Za-z0-9_-]+$'
+);
 CREATE DOMAIN app.order_side AS text CHECK (VALUE IN ('buy', 'sell'));
 CREATE DOMAIN app.order_type AS text CHECK (VALUE IN ('market', 'limit', 'stop', 'stop_limit'));
 CREATE DOMAIN app.time_in_force AS text CHECK (VALUE IN ('day', 'gtc', 'gtd', 'ioc', 'fok'));
@@ -345,3 +347,29 @@ CREATE TABLE app.integrity_breaks (
     found_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (account_id, figure, subject)
 );
+
+-- Where our books and a broker's differ, as its reports tell. Suspected until it was seen in three
+-- reports in a row, then open until it goes away or an administrator resolves it.
+CREATE TABLE app.recon_breaks (
+    break_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id bigint NOT NULL REFERENCES app.accounts,
+    figure text NOT NULL CHECK (figure IN ('position', 'cash')),
+    -- A symbol, or a currency.
+    subject text NOT NULL,
+    ours numeric NOT NULL,
+    theirs numeric NOT NULL,
+    times integer NOT NULL DEFAULT 1,
+    state text NOT NULL DEFAULT 'suspected'
+    CHECK (state IN ('suspected', 'open', 'mended', 'resolved')),
+    found_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- When the report was heard that showed it last.
+    seen_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    resolved_by text,
+    reason text,
+    CHECK ((state IN ('mended', 'resolved')) = (ended_at IS NOT NULL)),
+    CHECK ((state = 'resolved') = (resolved_by IS NOT NULL AND reason IS NOT NULL))
+);
+
+CREATE UNIQUE INDEX recon_breaks_live_idx ON app.recon_breaks (account_id, figure, subject)
+WHERE state IN ('suspected', 'open');

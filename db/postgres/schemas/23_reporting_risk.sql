@@ -178,8 +178,8 @@ CROSS JOIN LATERAL (
 -- What needs a look, by when it last changed: orders that were denied, rejected or lost, and those
 -- of which a fill came late, was more than ordered, or was corrected; open positions whose price is
 -- too old to check orders against, or missing; figures that the last integrity check found to be
--- other than what their rows make them (symbol: the symbol, currency or order it is about). An
--- order appears once for each.
+-- other than what their rows make them, or that the broker has otherwise (symbol: the symbol,
+-- currency or order it is about). An order appears once for each.
 CREATE VIEW reporting.alerts WITH (security_invoker = TRUE) AS
 SELECT
     o.updated_at AS alert_at,
@@ -240,4 +240,21 @@ SELECT
         '%s is %s, should be %s',
         replace(b.figure, '_', ' '), trim_scale(b.ours), trim_scale(b.expected)
     )
-FROM app.integrity_breaks AS b;
+FROM app.integrity_breaks AS b
+UNION ALL
+SELECT
+    b.found_at,
+    b.account_id,
+    'recon_break',
+    'error',
+    NULL,
+    b.subject,
+    NULL,
+    NULL,
+    NULL,
+    format(
+        '%s is %s here, %s at the broker (break %s)',
+        b.figure, trim_scale(b.ours), trim_scale(b.theirs), b.break_id
+    )
+FROM app.recon_breaks AS b
+WHERE b.state = 'open';

@@ -45,6 +45,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_admin_audit_verify,
     app.sp_admin_token_create,
     app.sp_admin_token_revoke,
+    app.sp_admin_requeue,
+    app.sp_admin_resolve_order,
+    app.sp_admin_resolve_break,
     app.sp_service_token_find,
     app.sp_audit_export
 TO app_write;
@@ -61,6 +64,8 @@ GRANT EXECUTE ON FUNCTION
     app.sp_apply_broker_event,
     app.sp_query_inflight,
     app.sp_outbox_age,
+    app.sp_query_open,
+    app.sp_reconcile,
     app.sp_bridges,
     app.sp_audit_verify,
     app.sp_audit_heads,
@@ -88,6 +93,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_cash_book,
     app.sp_strategy_upsert,
     app.sp_trading_state_force,
+    app.sp_outbox_quarantine,
+    app.sp_outbox_release,
+    app.sp_outbox_unanswered,
     app.sp_bars_put,
     app.sp_bars_span,
     app.sp_fx_rates_put,
@@ -177,6 +185,8 @@ GRANT SELECT (account_id, equity)
 ON app.day_equity TO app_read;
 GRANT SELECT (account_id, figure, subject, ours, expected, found_at)
 ON app.integrity_breaks TO app_read;
+GRANT SELECT (break_id, account_id, figure, subject, ours, theirs, state, found_at)
+ON app.recon_breaks TO app_read;
 GRANT SELECT (stream_id, rate_at)
 ON app.streams TO app_read;
 GRANT SELECT (strategy_id, account_id, name)

@@ -64,7 +64,7 @@ BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'app.accounts', 'app.orders', 'app.positions', 'app.cash_balances', 'app.cash_movements',
         'app.risk_limits', 'app.strategies', 'app.day_equity', 'market.equity',
-        'app.integrity_breaks'
+        'app.integrity_breaks', 'app.recon_breaks'
     ] LOOP
         EXECUTE format('DROP POLICY IF EXISTS token_accounts ON %s', v_table);
         EXECUTE format(

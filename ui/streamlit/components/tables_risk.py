@@ -30,6 +30,7 @@ ALERTS = {
     "stale_price": "held at a price that is too old",
     "no_price": "held without any price",
     "integrity_break": "differs from what executions and movements make it",
+    "recon_break": "differs at the broker; the account may only reduce until it is resolved",
 }
 NO_STRATEGY = "none"
 

@@ -115,7 +115,8 @@ def alerts(user: User, account_ids: AccountIds, hours: int = 24) -> list[Alert]:
     """Return what needs a look of the last hours, newest first; figures that are wrong always."""
     query = (
         "FROM reporting.alerts WHERE account_id = ANY (%s)"
-        " AND (alert_at >= now() - %s * interval '1 hour' OR kind = 'integrity_break')"
+        " AND (alert_at >= now() - %s * interval '1 hour'"
+        " OR kind IN ('integrity_break', 'recon_break'))"
         " ORDER BY alert_at DESC, order_id, kind LIMIT %s"
     )
     return _kept(2, user, Alert, query, list(account_ids), hours, ALERTS_MAX)

@@ -20,9 +20,10 @@ LISTS = (
 EPILOG = """\
 Who signs in: --credentials FILE (like .run/demo.json), or --email and a prompt, or the environment:
 INFORMANIA_CREDENTIALS, INFORMANIA_EMAIL, INFORMANIA_PASSWORD, PUBLIC_URL.
-`trading halt --direct`, `fx`, `calendar`, `integrity`, `audit anchor`, `audit prove`, and `audit
-verify` with --direct or --anchors work without the API: they read SECRETS_DIR (and ANCHOR_SINK) and
-ask Postgres themselves.
+`trading halt --direct`, `fx`, `calendar`, `integrity`, `outbox`, `audit anchor`, `audit prove`, and
+`audit verify` with --direct or --anchors work without the API: they read SECRETS_DIR (and
+ANCHOR_SINK) and ask Postgres themselves. `backup`, `restore` and `doctor` work on the installation
+of this machine; the doctor ends with 1 when something warns, with 2 when something fails.
 """
 
 
@@ -49,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _tokens(_topic(topics, "token", listed=False))
     orders = _topic(topics, "orders", listed=False)
+    _operations(topics, orders)
     cancel = orders.add_parser("cancel-all", help="cancel every open order of an account")
     cancel.add_argument("account", help="account_id")
     cancel.add_argument("--key", help="idempotency key, to repeat a request safely")
@@ -70,9 +72,41 @@ def make_parser() -> argparse.ArgumentParser:
     )
     fill.add_argument("first_year", type=int)
     fill.add_argument("last_year", type=int, nargs="?", help="(the first one)")
-    for direct in (rates, check, fill):
+    waiting = _outbox(_topic(topics, "outbox", listed=False))
+    for direct in (rates, check, fill, *waiting):
         direct.set_defaults(direct=True)
+    _backups(topics)
     return parser
+
+
+def _outbox(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> list[argparse.ArgumentParser]:
+    status = verbs.add_parser("status", help="say whether it is held, and what waits")
+    hold = verbs.add_parser("quarantine", help="let nothing but questions out, after a restore")
+    release = verbs.add_parser("release", help="end the quarantine, after reconciling")
+    for verb in (hold, release):
+        verb.add_argument("--reason", required=True, help="for the audit log")
+    release.add_argument(
+        "--unanswered-too", action="store_true", help="although the broker has not answered all"
+    )
+    return [status, hold, release]
+
+
+def _backups(topics: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    backup = topics.add_parser("backup", help="copy the database and the hot store, as they run")
+    backup.add_argument("--to", metavar="FOLDER", help="where backups lie (BACKUP_DIR)")
+    backup.add_argument("--keep", type=int, metavar="N", help="remove all but the newest N")
+    restore = topics.add_parser("restore", help="restore a backup into an empty data folder")
+    restore.add_argument("name", nargs="?", help="the backup; else the newest that will do")
+    restore.add_argument("--from", dest="source", metavar="FOLDER", help="(BACKUP_DIR)")
+    restore.add_argument("--to", metavar="FOLDER", help="(the installation's data folder)")
+    restore.add_argument("--until", metavar="TIME", help="the moment, in ISO 8601; else the end")
+    restore.add_argument("--up-to-gap", action="store_true", help="although the log has a gap")
+    restore.add_argument("--anchors", metavar="SINK", help="(ANCHOR_SINK)")
+    restore.add_argument("--public-key", metavar="HEX", help="of the anchors, if another")
+    doctor = topics.add_parser("doctor", help="examine this installation, and say what to do")
+    doctor.add_argument("--direct", action="store_true", help="leave the processes alone")
 
 
 def _topic(
@@ -141,6 +175,26 @@ def _tokens(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
     verbs.add_parser("list", help="show all, without the tokens themselves")
     revoke = verbs.add_parser("revoke", help="end one at once")
     revoke.add_argument("token", help="token_id")
+
+
+def _operations(
+    topics: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    orders: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    requeue = _topic(topics, "queue").add_parser("requeue", help="let a row go on, dead or waiting")
+    requeue.add_argument("event", help="event_id")
+    orders.add_parser("lost", help="show the orders of which nobody knows what became")
+    resolve = orders.add_parser("resolve", help="say what became of a lost one")
+    resolve.add_argument("order", help="order_id")
+    resolve.add_argument(
+        "status",
+        choices=["canceled", "rejected", "expired", "ask"],
+        help="what the broker says, or: have it asked again",
+    )
+    breaks = _topic(topics, "breaks").add_parser("resolve", help="say what one was")
+    breaks.add_argument("break_id")
+    for resolving in (resolve, breaks):
+        resolving.add_argument("--reason", required=True, help="for the audit log")
 
 
 def _switches(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -22,6 +22,8 @@ TOPICS = {
     "limits": ("limits", ("account_id",)),
     "allow-list": ("allow-lists", ("account_id",)),
     "cash": ("cash", ("account_id",)),
+    "queue": ("outbox", ("event_id", "account_id", "order_id")),
+    "breaks": ("recon-breaks", ("break_id", "account_id")),
 }
 MAY = {"trade": True, "look": False, "nothing": None}
 PATHS = {"halt": "/api/trading/halt", "reduce": "/api/trading/reduce",
@@ -189,6 +191,29 @@ def revoke_token(api: Api, said: Namespace) -> Rows:
     return [{"token_id": said.token, "revoked": True}]
 
 
+def requeue(api: Api, said: Namespace) -> Rows:
+    """Let a row of the outbox go on now."""
+    return [{"event_id": said.event, **api.post(f"/api/admin/outbox/{said.event}/requeue", {})}]
+
+
+def lost_orders(api: Api, _: Namespace) -> Rows:
+    """Show the orders that need an operator."""
+    return list(api.rows("lost-orders"))
+
+
+def resolve_order(api: Api, said: Namespace) -> Rows:
+    """Say what became of a lost order, or have the broker asked again."""
+    status = "submit_unknown" if said.status == "ask" else said.status
+    body = {"status": status, "reason": said.reason}
+    return [{"order_id": said.order, **api.post(f"/api/admin/orders/{said.order}/resolve", body)}]
+
+
+def resolve_break(api: Api, said: Namespace) -> Rows:
+    """Say what a break was."""
+    api.post(f"/api/admin/recon-breaks/{said.break_id}/resolve", {"reason": said.reason})
+    return [{"break_id": said.break_id, "state": "resolved"}]
+
+
 def cancel_all(api: Api, said: Namespace) -> Rows:
     """Cancel every open order of an account."""
     key = said.key or uuid4().hex
@@ -250,6 +275,10 @@ COMMANDS: dict[tuple[str, str], Callable[[Api, Namespace], Rows]] = {
     ("token", "list"): list_tokens,
     ("token", "revoke"): revoke_token,
     ("orders", "cancel-all"): cancel_all,
+    ("orders", "lost"): lost_orders,
+    ("orders", "resolve"): resolve_order,
+    ("queue", "requeue"): requeue,
+    ("breaks", "resolve"): resolve_break,
     ("trading", "halt"): switch,
     ("trading", "reduce"): switch,
     ("trading", "resume"): switch,

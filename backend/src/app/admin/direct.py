@@ -5,6 +5,7 @@ As app_migrate, whose password is in this installation's secrets.
 
 import getpass
 import json
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
@@ -43,6 +44,26 @@ def force_state(*, scope: str, scope_id: int, state: str, reason: str, cancel_op
                 "SELECT app.sp_trading_state_force(%s, %s, %s, %s, %s, %s)",
                 (actor, scope, scope_id, state, reason, cancel),
             )
+
+
+def outbox(said: Namespace) -> dict[str, Any]:
+    """Hold what is owed to the brokers, let it go again, or say how it is."""
+    with _connected() as (connection, actor):
+        if said.verb == "quarantine":
+            connection.execute("SELECT app.sp_outbox_quarantine(%s, %s)", (actor, said.reason))
+        elif said.verb == "release":
+            connection.execute(
+                "SELECT app.sp_outbox_release(%s, %s, %s)",
+                (actor, said.reason, said.unanswered_too),
+            )
+        row = connection.execute("SELECT * FROM app.sp_outbox_unanswered()").fetchone()
+    since, reason, unanswered, held = row or (None, None, 0, 0)
+    return {
+        "quarantined_at": since and since.isoformat(),
+        "reason": reason,
+        "unanswered": unanswered,
+        "held": held,
+    }
 
 
 def import_rates(file: str | None) -> dict[str, Any]:

@@ -96,6 +96,10 @@ class Settings(BaseSettings):
     shard_lease_s: float = Field(default=20.0, gt=0)
     poll_interval_ms: int = Field(default=250, ge=10)
     query_after_s: float = Field(default=3.0, gt=0)
+    # Orders that work at a venue are asked about when nothing was heard for so long.
+    open_query_after_s: float = Field(default=600.0, ge=1)
+    # How often positions and cash are held against the brokers' reports.
+    reconcile_every_s: float = Field(default=20.0, gt=0)
     order_ttl_s: float = Field(default=120.0, gt=0)
     # How long series are kept; 0: for ever.
     quotes_keep_days: int = Field(default=30, ge=1, le=36_500)

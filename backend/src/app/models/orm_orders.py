@@ -224,6 +224,36 @@ class IntegrityBreak(Base):
     found_at: Mapped[datetime]
 
 
+class ReconBreak(Base):
+    """Where our books and a broker's differ."""
+
+    __tablename__ = "recon_breaks"
+    __table_args__ = (
+        Index(
+            "recon_breaks_live_idx",
+            "account_id",
+            "figure",
+            "subject",
+            unique=True,
+            postgresql_where=text("state IN ('suspected', 'open')"),
+        ),
+        {"schema": "app"},
+    )
+    break_id: Mapped[Key]
+    account_id: Mapped[AccountRef]
+    figure: Mapped[str]
+    subject: Mapped[str]
+    ours: Mapped[Decimal]
+    theirs: Mapped[Decimal]
+    times: Mapped[Medium]
+    state: Mapped[str]
+    found_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    resolved_by: Mapped[str | None]
+    reason: Mapped[str | None]
+
+
 class OutboxEvent(Base):
     """What is owed to a broker."""
 
@@ -291,6 +321,17 @@ class ParkedLane(Base):
     attempts: Mapped[Medium]
     last_error: Mapped[str]
     cancels_pass: Mapped[bool]
+
+
+class OutboxQuarantine(Base):
+    """One row after a restore, until somebody has reconciled."""
+
+    __tablename__ = "outbox_quarantine"
+    __table_args__ = {"schema": "app"}  # noqa: RUF012
+    only_one: Mapped[bool] = mapped_column(primary_key=True)
+    actor: Mapped[str]
+    reason: Mapped[str]
+    started_at: Mapped[datetime]
 
 
 class OutboxShard(Base):

@@ -45,6 +45,7 @@ class OutboxAge:
     oldest_s: float
     parked: int
     dead: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +212,26 @@ async def query_inflight(connection: asyncpg.Connection, owner: str, *, after_s:
     return int(count)
 
 
+async def query_open(connection: asyncpg.Connection, owner: str, *, after_s: float) -> int:
+    """Owe a query for each working order of which nothing was heard for so long."""
+    count = await connection.fetchval(
+        "SELECT app.sp_query_open($1, $2)", owner, timedelta(seconds=after_s)
+    )
+    return int(count)
+
+
+async def reconcile(connection: asyncpg.Connection) -> list[dict[str, Any]]:
+    """Hold positions and cash against the brokers' reports; the breaks that came or went."""
+    rows = await connection.fetch("SELECT one::text FROM app.sp_reconcile() AS one")
+    return [json.loads(row["one"]) for row in rows]
+
+
 async def outbox_age(connection: asyncpg.Connection) -> OutboxAge:
     """Measure what is owed."""
     row = await connection.fetchrow(
-        "SELECT pending, oldest_s, parked, dead FROM app.sp_outbox_age()"
+        "SELECT pending, oldest_s, parked, dead, lost FROM app.sp_outbox_age()"
     )
-    return OutboxAge(row["pending"], row["oldest_s"] or 0.0, row["parked"], row["dead"])
+    return OutboxAge(**row)
 
 
 async def bridges(connection: asyncpg.Connection) -> list[Bridge]:

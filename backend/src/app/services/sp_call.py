@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from app.core import errors, errors_tokens, errors_trading
+from app.core import errors, errors_operations, errors_tokens, errors_trading
 from app.core.errors import AppError
 
 REFUSALS: dict[str, type[AppError]] = {
@@ -34,6 +34,10 @@ REFUSALS: dict[str, type[AppError]] = {
         errors.EpochStale,
         errors.IdempotencyKeyReused,
         errors.InstrumentNotFound,
+        errors_operations.EventNotFound,
+        errors_operations.OrderNotLost,
+        errors_operations.BreakNotFound,
+        errors_operations.BreakNotOpen,
         errors_trading.OrderNotReplaceable,
         errors_trading.QuantityBelowFilled,
         errors_trading.ReplaceEmpty,

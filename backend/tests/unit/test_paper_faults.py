@@ -1,0 +1,151 @@
+"""What the paper venue does wrong when it is told to, and that the bridge under it copes."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from lean_world import Lean, lean
+from paper_world import PROJECT
+from pydantic import ValidationError
+
+from paper.faults import BadFaults, Fault, Faults, read_standing
+
+__all__ = ["lean"]
+
+
+def _told(events: list[dict[str, Any]]) -> list[str]:
+    return [event["status"] for event in events if event["kind"] == "order_event"]
+
+
+def _filled(lean: Lean, name: str) -> Decimal:
+    """What was executed of an order, by all that was posted, each execution once."""
+    fills = {
+        event["exec_id"]: Decimal(event["fill_quantity"])
+        for event in lean.post.events()
+        if event["client_order_id"] == name and event.get("fill_quantity")
+    }
+    return sum(fills.values(), Decimal(0))
+
+
+def test_a_fault_hits_by_order_account_and_count() -> None:
+    faults = Faults()
+    faults.add(Fault(kind="reject", client_order_id="no-.*", project_id=1001, count=2))
+    assert faults.take("reject", ["yes"], 1001) is None
+    assert faults.take("reject", ["no-1"], 1002) is None
+    assert faults.take("delay", ["no-1"], 1001) is None
+    assert faults.take("reject", ["yes", "no-1"], 1001) is not None
+    assert faults.take("reject", ["no-2"], 1001) is not None
+    assert faults.take("reject", ["no-3"], 1001) is None
+    assert faults.waiting() == []
+
+
+def test_a_probability_is_seeded_and_near_what_was_asked() -> None:
+    def hits(seed: int) -> list[bool]:
+        faults = Faults(read_standing("late_fill=0.3"), seed)
+        return [faults.take("late_fill", ["a"], 1) is not None for _ in range(1_000)]
+
+    assert hits(1) == hits(1)
+    assert hits(1) != hits(2)
+    assert 240 < sum(hits(1)) < 360
+
+
+def test_the_setting_names_kinds_probabilities_and_accounts() -> None:
+    first, second = read_standing(" late_fill=0.05 ,lost_webhook=1@1001,")
+    assert (first.kind, first.probability, first.project_id) == ("late_fill", 0.05, None)
+    assert (second.kind, second.project_id, second.count) == ("lost_webhook", 1001, None)
+    assert read_standing("") == []
+
+
+@pytest.mark.parametrize("text", ["meteor=0.1", "delay", "delay=", "delay=x", "delay=0.1@", "=1"])
+def test_a_setting_that_cannot_be_read_says_how_it_is_written(text: str) -> None:
+    with pytest.raises(BadFaults, match="late_fill=0.05"):
+        read_standing(text)
+
+
+@pytest.mark.parametrize("text", ["delay=0", "delay=1.5", "delay=2@1"])
+def test_a_probability_outside_of_0_to_1_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        read_standing(text)
+
+
+def test_a_fill_that_lean_reports_twice_is_told_once(lean: Lean) -> None:
+    lean.deploy()
+    lean.faults.add(Fault(kind="duplicate_fill"))
+    assert _told(lean.place("twice")) == ["accepted", "filled"]
+    assert _filled(lean, "twice") == 10
+
+
+def test_a_fill_before_its_acknowledgement_is_told_and_the_state_does_not_go_back(
+    lean: Lean,
+) -> None:
+    lean.deploy()
+    lean.faults.add(Fault(kind="fill_before_ack"))
+    assert _told(lean.place("hasty")) == ["filled", "accepted"]
+    (state,) = (e for e in lean.send("QueryOrder", client_order_id="hasty"))
+    assert (state["status"], len(state["executions"])) == ("filled", 1)
+
+
+def test_a_lost_event_is_found_by_asking(lean: Lean) -> None:
+    lean.deploy()
+    lean.faults.add(Fault(kind="lost_event", count=2))
+    assert lean.place("silent") == []
+    told = lean.send("QueryOrder", client_order_id="silent")
+    assert [event["kind"] for event in told] == ["order_event", "order_event", "order_state"]
+    assert told[-1]["status"] == "filled"
+    assert _filled(lean, "silent") == 10
+
+
+def test_a_fill_after_the_cancel_is_told(lean: Lean) -> None:
+    lean.deploy()
+    lean.place("late", order_type="limit", limit_price="80")
+    lean.faults.add(Fault(kind="late_fill"))
+    assert _told(lean.send("CancelOrder", client_order_id="late")) == ["canceled", "filled"]
+    assert _filled(lean, "late") == 10
+    assert lean.venue.book.accounts[PROJECT].positions["AAPL"].quantity == 10
+
+
+def test_half_is_filled_and_the_rest_canceled(lean: Lean) -> None:
+    lean.deploy()
+    lean.faults.add(Fault(kind="partial_then_cancel"))
+    told = _told(lean.place("half"))
+    assert told == ["accepted", "partially_filled", "canceled"]
+    assert _filled(lean, "half") == 5
+
+
+def test_an_order_from_elsewhere_is_told_as_external(lean: Lean) -> None:
+    lean.deploy()
+    lean.faults.add(Fault(kind="external_order"))
+    foreign = [event for event in lean.place("ours") if event["client_order_id"] is None]
+    assert foreign
+    assert foreign[0]["external"]["symbol"] == "AAPL"
+    assert _filled(lean, "ours") == 10
+
+
+def test_a_position_that_drifts_shows_in_the_heartbeat_and_survives_a_restart(lean: Lean) -> None:
+    lean.deploy()
+    lean.faults.add(Fault(kind="position_drift"))
+    lean.place("drifts")
+    (position,) = lean.algorithm._heartbeat()["positions"]
+    assert position["quantity"] == "11"
+    drift = next(r for r in lean.venue.book.drift(PROJECT, "MSFT", Decimal(-2)))
+    lean.venue.book.apply(drift)
+    assert lean.venue.book.accounts[PROJECT].positions["MSFT"].quantity == -4
+
+
+def test_a_change_that_was_taken_twice_leaves_two_orders_under_one_name(lean: Lean) -> None:
+    lean.deploy()
+    lean.place("double", order_type="limit", limit_price="80")
+    lean.faults.add(Fault(kind="duplicate_live_on_modify"))
+    change = {"quantity": "12", "limit_price": None, "stop_price": None}
+    lean.send("ReplaceOrder", client_order_id="double", **change)
+    live = [order for order in lean.venue.book.open.values() if order.tag == "double"]
+    assert [order.quantity for order in live] == [Decimal(12), Decimal(12)]
+
+
+def test_beyond_the_quota_nothing_is_posted_and_all_is_told_later(lean: Lean) -> None:
+    lean.deploy()
+    lean.post.is_open = False
+    assert lean.place("queued") == []
+    lean.post.is_open = True
+    lean.deployment.step(ticked=False)
+    assert _told(lean.post.events()) == ["accepted", "filled"]
