@@ -130,7 +130,8 @@ def monthly(months: Sequence[MonthlyPnl], palette: Palette) -> go.Figure:
         )
     )
     figure.update_layout(hovermode="closest")
-    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    # At the right, where a phone shows the newest months.
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False, side="right")
     figure.update_xaxes(side="top", categoryorder="array", categoryarray=list(MONTHS))
     return figure
 
