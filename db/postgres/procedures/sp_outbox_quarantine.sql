@@ -1,5 +1,6 @@
 -- sp_outbox_quarantine(actor, reason) -> how many questions are owed
--- After a restore: what left since the backup is unknown. From here on nothing but questions leaves,
+-- After a restore: what left since the backup is unknown. From here on nothing but questions
+-- leaves,
 -- every place and replace that waits counts as perhaps sent, and every open order is asked after.
 -- Again while it lasts: the reason stays, what is new is asked after too.
 -- SQLSTATE 25001; IN422 reason_invalid. Called by app_migrate. Test: test_sp_quarantine.py

@@ -5,7 +5,7 @@
 -- The last two look where a reader has no right at all, so they run as the owner and look at the
 -- signed token themselves.
 
--- The days of trading that are known; between the first and the last, a day without a row is closed.
+-- The days of trading that are known; between the first and the last, one without a row is closed.
 CREATE VIEW reporting.market_calendar WITH (security_invoker = TRUE) AS
 SELECT c.exchange, c.session_date, c.opens_at, c.closes_at, c.early_close
 FROM market.calendar AS c;
