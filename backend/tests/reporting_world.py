@@ -42,6 +42,11 @@ async def world(database: Database) -> World:
     superuser = await database.connect("postgres")
     for account_id in (first, second):
         await make_history(superuser, account_id, member)
+    await superuser.execute(
+        "INSERT INTO market.calendar VALUES"
+        " ('XNYS', current_date - 1, now() - interval '1 day', now() - interval '18 h', FALSE),"
+        " ('XNYS', current_date + 1, now() + interval '1 day', now() + interval '30 h', FALSE)"
+    )
     key = database.settings.secret("db_token_key")
     return World(database, key, first, second, member, stranger, admin)
 

@@ -34,5 +34,5 @@ class QuoteIntake:
         heard = await self._source.take()
         if heard:
             async with self._database.transaction() as connection:
-                await quotes.record(connection, self._source.name, heard)
+                await outbox.quotes_heard(connection, self._source.name, quotes.rows_of(heard))
         return False

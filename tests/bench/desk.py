@@ -23,6 +23,13 @@ def freshen(root: psycopg.Connection) -> None:
     root.execute((HERE / "freshen_reads.sql").read_bytes())
 
 
+def administrator(root: psycopg.Connection) -> UUID:
+    """Return who may read everything."""
+    (found,) = root.execute("SELECT user_id FROM app.users WHERE role = 'admin' LIMIT 1")
+    user_id: UUID = found[0]
+    return user_id
+
+
 def asked_by(root: psycopg.Connection, user_id: UUID) -> Asked:
     """Return what a user asks about: all his accounts, and their last fill."""
     query = "SELECT array_agg(account_id) FROM app.account_members WHERE user_id = %s"

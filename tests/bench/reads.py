@@ -1,18 +1,19 @@
 """Measures what reading costs a desk with a past, as ratios within one run.
 
-usage: python tests/bench/reads.py [--seconds 2] [--rounds 5] [--fill-only] [ROW ...]
+usage: python tests/bench/reads.py [--seconds 2] [--rounds 5] [--cpu] [--fill-only] [ROW ...]
 
 Each question of the screen (services/ro_db.py) is asked in turns with row security, as app_read
 with a trader's signed token, and without, by a role that is exempt; the ratio is that of the
-medians. No plan may scan a large table. place_10m_vs_empty compares placing into a database of ten
-million orders with placing into an empty one. Rows go to .run/bench/reads.json; exits 1 when a goal
-is missed. The first run fills databases that are kept under .run/bench.
+medians. With --cpu what both sides worked counts instead of the time that passed, for a machine
+that others use. No plan may scan a large table. place_10m_vs_empty compares placing into a database
+of ten million orders with placing into an empty one. Rows go to .run/bench/reads.json; exits 1 when
+a goal is missed. The first run fills databases that are kept under .run/bench.
 """
 
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -25,12 +26,13 @@ for _folder in ("tests", "backend/tests", "ops", "tests/crash"):
 import psycopg  # noqa: E402
 from bench import place_10m  # noqa: E402
 from bench.bench_cluster import DATABASE, superuser  # noqa: E402
-from bench.desk import TEMPLATE, TRADER, asked_by, freshen  # noqa: E402
+from bench.desk import TEMPLATE, TRADER, administrator, asked_by, freshen  # noqa: E402
 from bench.readers import CASES, Asked, Case, Statement, statement  # noqa: E402
 from bench.reading import (  # noqa: E402
     FREE_ROLE,
     MAKE_FREE_ROLE,
     Reader,
+    as_user,
     large_relations,
     plans,
     reader,
@@ -49,12 +51,13 @@ PREFIX = "reads_"
 
 @dataclass(frozen=True)
 class World:
-    """The kept desk, a trader of it, and the two ways to read."""
+    """The kept desk, and the two ways to read, as a trader of it or as an administrator."""
 
     asked: Asked
     superuser: psycopg.Connection
     secured: Reader
     free: Reader
+    admin: Reader
     large: set[str]
 
 
@@ -66,7 +69,7 @@ def main() -> int:
     chosen = {name: it for name, it in readers.items() if not options.rows or name in options.rows}
     placing = not options.rows or place_10m.NAME in options.rows
     if chosen:
-        report += measure_readers(chosen, options.seconds, fill_only=options.fill_only)
+        report += measure_readers(chosen, options)
     if placing and options.fill_only:
         place_10m.TEMPLATE.ensure()
     elif placing:
@@ -78,12 +81,10 @@ def main() -> int:
     return int(any(row["ratio"] < row["goal"] or row.get("scans") for row in report))
 
 
-def measure_readers(
-    chosen: dict[str, Case], seconds: float, *, fill_only: bool
-) -> list[dict[str, Any]]:
+def measure_readers(chosen: dict[str, Case], options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure questions on the kept desk."""
     folder = TEMPLATE.ensure()
-    if fill_only:
+    if options.fill_only:
         return []
     with served(folder) as cluster:
         database_setup.migrate(cluster.settings(DATABASE))
@@ -91,30 +92,36 @@ def measure_readers(
             root.execute(MAKE_FREE_ROLE.encode())
             freshen(root)
             with (
-                reader(cluster, DATABASE, "app_read", TRADER) as secured,
-                reader(cluster, DATABASE, FREE_ROLE, TRADER) as free,
+                reader(cluster, DATABASE, "app_read", TRADER, by_cpu=options.cpu) as secured,
+                reader(cluster, DATABASE, FREE_ROLE, TRADER, by_cpu=options.cpu) as free,
             ):
-                world = World(asked_by(root, TRADER), root, secured, free, large_relations(root))
-                return [measured(name, case, world, seconds) for name, case in chosen.items()]
+                admin = as_user(cluster, secured, administrator(root))
+                large = large_relations(root)
+                world = World(asked_by(root, TRADER), root, secured, free, admin, large)
+                return [
+                    measured(name, case, world, options.seconds) for name, case in chosen.items()
+                ]
 
 
 def measured(name: str, case: Case, world: World, seconds: float) -> dict[str, Any]:
     """Ask one question in turns with row security and without; look at its plans."""
     secured = statement(case, world.asked)
     free = without_row_security(case, secured, world.asked)
-    first, second = world.secured.read(secured)[0], world.free.read(free)[0]
+    reader = world.admin if case.of_admin else world.secured
+    other = replace(world.free, user_id=reader.user_id, token=reader.token)
+    first, second = reader.read(secured)[0], other.read(free)[0]
     if not first or len(first) != len(second):
         raise RuntimeError(f"{name}: {len(first)} rows with row security, {len(second)} without")
     pairs: list[tuple[list[float], list[float]]] = []
     for _ in range(WARM_UP):
-        world.secured.read(secured), world.free.read(free)
+        reader.read(secured), other.read(free)
     end = monotonic() + seconds
     while monotonic() < end or len(pairs) < CALLS_MIN:
-        pairs.append(([*world.free.read(free)[1:]], [*world.secured.read(secured)[1:]]))
+        pairs.append(([*other.read(free)[1:]], [*reader.read(secured)[1:]]))
     whole = [median(side[0] for side in sides) for sides in zip(*pairs, strict=True)]
     alone = [median(side[1] for side in sides) for sides in zip(*pairs, strict=True)]
     ratio = whole[0] / whole[1]
-    found = plans(world.superuser, world.secured, secured)
+    found = plans(world.superuser, reader, secured)
     scanned = sorted({it for it in scans(found) if it in world.large})
     say(
         f"{'ok  ' if ratio >= GOAL and not scanned else 'MISS'} {name:30} {ratio:7.2f}"
@@ -142,6 +149,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2, help="of a question, or one placing")
     parser.add_argument("--rounds", type=int, default=5, help="of placing")
+    parser.add_argument("--cpu", action="store_true", help="for a machine that others use")
     parser.add_argument("--fill-only", action="store_true", help="make what is kept, no more")
     names = [*(f"{PREFIX}{name}" for name in CASES), place_10m.NAME]
     parser.add_argument("rows", nargs="*", choices=[[], *names])

@@ -20,6 +20,8 @@ SCREENS: dict[str, dict[str, Any]] = {
     "phone": {"viewport": PHONE, "color_scheme": "light", "is_mobile": True, "has_touch": True},
     "phone_dark": {"viewport": PHONE, "color_scheme": "dark", "is_mobile": True, "has_touch": True},
 }
+# Pictures have time: the machine that takes them may be busy.
+PATIENCE_MS = 120_000
 # What was traded, so that no page is empty: symbol, side, quantity, and how far below the market.
 ORDERS = [
     ("AAPL", "buy", 60, None),
@@ -81,12 +83,14 @@ async def resting(trader: Trader, symbol: str, below: Decimal) -> dict[str, str]
 async def settle(person: Person, title: str) -> None:
     """All of a page is drawn, its charts and tables too."""
     await person.drawn(title)
-    waiting = person.page.get_by_test_id("stSkeleton").filter(visible=True)
-    await expect(waiting).to_have_count(0)
-    for picture in await person.page.get_by_test_id("stPlotlyChart").all():
-        await picture.locator(".main-svg").first.wait_for()
-    for table in await person.page.get_by_test_id("stDataFrame").all():
-        await table.get_by_test_id("data-grid-canvas").wait_for()
+    page = person.page
+    # Asked as a whole: a panel that is drawn anew takes its chart away from under a list of them.
+    for waiting in (
+        page.get_by_test_id("stSkeleton").filter(visible=True),
+        page.get_by_test_id("stPlotlyChart").filter(has_not=page.locator(".main-svg")),
+        page.get_by_test_id("stDataFrame").filter(has_not=page.get_by_test_id("data-grid-canvas")),
+    ):
+        await expect(waiting).to_have_count(0, timeout=PATIENCE_MS)
 
 
 async def walk(browser: Browser, platform: Platform, screen: str) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 for _folder in ("backend/tests", "ops"):
@@ -35,7 +36,7 @@ def main() -> int:
             figures = asyncio.run(drill(premises, orders=orders))
         finally:
             premises.stop()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": name, "ratio": value, "goal": goal, "higher_is_better": False}
         for name, value, goal in (
             ("restore_rpo_s", figures.rpo_s, RPO_GOAL_S),

@@ -37,6 +37,7 @@ ROUTES = {
     ("patch", "/api/orders/{order_id}", "orders:write"),
     ("get", "/api/orders/{client_order_id}", "orders:read"),
     ("get", "/api/data/bars/gaps", "data:read"),
+    ("get", "/api/data/bars", "data:read"),
     ("post", "/api/data/bars", "data:write"),
     ("post", "/api/data/quotes", "data:write"),
     ("get", "/api/lmdb/{table}/{key}", "hot:read"),
@@ -46,6 +47,8 @@ ROUTES = {
 QUERIES = {
     "/api/data/bars/gaps": "symbol=AAPL&resolution=1d&from=2026-01-05&to=2026-01-05",
     "/api/data/bars": "source=vendor",
+    "get /api/data/bars": "symbol=AAPL&resolution=1d&from=2026-01-05T00:00:00Z"
+    "&until=2026-01-06T00:00:00Z",
     "/api/data/quotes": "source=replay",
 }
 
@@ -78,7 +81,7 @@ async def asked(
     return await program.client.request(
         method,
         filled,
-        params=httpx.QueryParams(QUERIES.get(path, "")),
+        params=httpx.QueryParams(QUERIES.get(f"{method} {path}", QUERIES.get(path, ""))),
         json=bodies.get(path) if method != "get" else None,
         headers={"Idempotency-Key": new_id()} if "/orders" in path else {},
     )

@@ -14,6 +14,7 @@ from fixtures_postgres import Database as FreshDatabase
 from fixtures_postgres import make_instrument
 from ibkr_world import CLIENT_ID, QUICK, IbDesk
 from paper_world import PaperProcess, paper, receiver, until
+from sp_calls import code_of
 from tws_face import TwsFace
 from worker_world import eventually
 
@@ -253,6 +254,15 @@ async def test_old_future_unknown_and_doubled_quotes_of_a_source(desk: IbDesk) -
     assert later["received_at"] > first["received_at"]
     assert later["source_at"] < now + timedelta(hours=1)
     assert await mark(desk, "NOBODY") is None
+
+
+@pytest.mark.parametrize("source", ["quantconnect", "rumour", "", None])
+async def test_the_worker_never_speaks_for_a_bridge(desk: IbDesk, source: str | None) -> None:
+    worker = await desk.database.connect("app_worker")
+    heard = "SELECT app.sp_quotes_heard($1, $2)"
+    assert await code_of(worker, heard, source, json.dumps([GOOD])) == ("IN422", "source_invalid")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await worker.execute("SELECT app.sp_record_quotes('ib', '[]')")
 
 
 async def test_what_is_recorded_with_a_second_source_keeps_its_own_staleness(desk: IbDesk) -> None:

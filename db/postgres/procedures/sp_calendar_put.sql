@@ -1,8 +1,7 @@
 -- sp_calendar_put(actor, exchange, first day, last day, days, openings, closes, early closes)
 --     -> days that were written, changed or taken out
 -- Makes the calendar of an exchange between two days exactly what is told, so that a day on which
--- it
--- stays closed after all is taken out. The same again changes nothing. Audited on stream 0 when
+-- it stays closed after all is taken out. The same again changes nothing. Audited on stream 0 when
 -- something changed.
 -- IN422 exchange_invalid, calendar_invalid: at most 20 years; each day once, inside the span, with
 -- an opening before its close, both of that day or its neighbours.

@@ -288,8 +288,7 @@ CREATE TABLE market.fx_rates (
 );
 
 -- When an exchange (ISO 10383) trades: a row for each day of trading. Between its first and last
--- row
--- a day without one is closed; before and after, nothing is known.
+-- row a day without one is closed; before and after, nothing is known.
 CREATE TABLE market.calendar (
     exchange text NOT NULL CHECK (exchange ~ '^[A-Z]{4}$'),
     session_date date NOT NULL,

@@ -5,8 +5,7 @@
 -- The last two look where a reader has no right at all, so they run as the owner and look at the
 -- signed token themselves.
 
--- The days of trading that are known; between the first and the last, a day without a row is
--- closed.
+-- The days of trading that are known; between the first and the last, one without a row is closed.
 CREATE VIEW reporting.market_calendar WITH (security_invoker = TRUE) AS
 SELECT c.exchange, c.session_date, c.opens_at, c.closes_at, c.early_close
 FROM market.calendar AS c;
@@ -28,26 +27,46 @@ LANGUAGE sql
 STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+    -- Each name by a step along the key: a desk keeps decades of days.
+    WITH RECURSIVE named AS (
+        SELECT '' AS exchange
+        UNION ALL
+        SELECT (
+            SELECT c.exchange FROM reporting.market_calendar AS c
+            WHERE c.exchange > n.exchange ORDER BY c.exchange LIMIT 1
+        )
+        FROM named AS n
+        WHERE n.exchange IS NOT NULL
+    )
     SELECT
-        e.exchange,
+        n.exchange,
         s.opens_at <= p_at,
         s.session_date,
         s.opens_at,
         s.closes_at,
         s.early_close,
         CASE WHEN s.opens_at <= p_at THEN s.closes_at ELSE s.opens_at END
-    FROM (
-        SELECT c.exchange, min(c.opens_at) AS known_from
-        FROM reporting.market_calendar AS c GROUP BY c.exchange
-    ) AS e
+    FROM named AS n
     LEFT JOIN LATERAL (
         SELECT c.*
         FROM reporting.market_calendar AS c
-        WHERE c.exchange = e.exchange AND c.closes_at > p_at AND p_at >= e.known_from
+        WHERE c.exchange = n.exchange
+            -- A session ends before the second day after its own.
+            AND c.session_date >= (p_at AT TIME ZONE 'UTC')::date - 2
+            AND c.closes_at > p_at
+            AND (
+                SELECT k.session_date FROM reporting.market_calendar AS k
+                WHERE k.exchange = n.exchange
+                    AND k.session_date <= (p_at AT TIME ZONE 'UTC')::date + 1
+                    AND k.opens_at <= p_at
+                ORDER BY k.session_date DESC
+                LIMIT 1
+            ) IS NOT NULL
         ORDER BY c.session_date
         LIMIT 1
     ) AS s ON TRUE
-    ORDER BY e.exchange
+    WHERE n.exchange <> ''
+    ORDER BY n.exchange
 $$;
 
 -- outbox_health(accounts) -> one row an account: what is owed to its broker, since when, and why

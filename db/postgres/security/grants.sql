@@ -29,6 +29,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_record_quotes,
     app.sp_quotes_load,
     app.sp_bars_load,
+    app.sp_bars_read,
     app.sp_bars_report,
     app.sp_last_prices,
     app.sp_schema_revision,
@@ -74,7 +75,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_integrity_check,
     app.sp_housekeep,
     app.sp_rollup,
-    app.sp_record_quotes,
+    app.sp_quotes_heard,
     app.sp_quotes_wanted,
     app.sp_calendar_put,
     app.sp_schema_revision

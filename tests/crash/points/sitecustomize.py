@@ -91,13 +91,11 @@ def wrapped(call: Callable[..., Any], before: str, after: str) -> Callable[..., 
 
         return plain
 
-    when: Callable[..., bool] = WHEN.get(after, always)
-
     @functools.wraps(call)
     async def awaited(*args: Any, **kwargs: Any) -> Any:
         pass_point(before, generator)
         result = await call(*args, **kwargs)
-        if when(result, *args):
+        if WHEN.get(after, always)(result, *args):
             pass_point(after, generator)
         return result
 

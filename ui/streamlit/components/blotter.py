@@ -67,7 +67,7 @@ def _orders(
                     "", width=115, key="replaced", on_click=_replace
                 ),
                 # Else it is squeezed to what the other columns leave.
-                "Why": st.column_config.TextColumn(width=260),
+                "Why": st.column_config.TextColumn(width=480),
             },
             alt="Orders",
         )  # fmt: skip

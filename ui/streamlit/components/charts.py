@@ -19,6 +19,8 @@ from services.models_reports import MonthlyPnl
 POINTS_MAX = 1500
 MARKERS_MAX = 200
 FEW_DAYS = 12
+# Plotly draws about six lines.
+NARROW = 10.0
 BARS_MAX = 12
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 HOUR_MS = 3_600_000
@@ -54,8 +56,7 @@ def equity(
         figure.add_trace(_line(line, currency, color))
         for mark in _marks([e for e in executions if e.currency == currency], line, palette):
             figure.add_trace(mark)
-    figure.update_yaxes(tickformat=",.0f")
-    return figure
+    return _money(figure, [float(point.equity) for point in points])
 
 
 def daily_pnl(days: Sequence[DailyPnl], palette: Palette) -> go.Figure:
@@ -75,10 +76,7 @@ def daily_pnl(days: Sequence[DailyPnl], palette: Palette) -> go.Figure:
     )
     figure.update_layout(hovermode="closest", bargap=0.35, barcornerradius=2)
     figure.update_xaxes(tickformat="%b %d" if _within_a_year(shown) else "%b %Y")
-    figure.update_yaxes(tickformat=",.0f")
-    if not any(day.pnl for day in shown):
-        figure.update_yaxes(range=[-1, 1], dtick=1)
-    return _few_days(figure, shown)
+    return _few_days(_money(figure, [0.0, *(float(day.pnl) for day in shown)]), shown)
 
 
 def drawdown(days: Sequence[DailyPnl], falls: Sequence[float], palette: Palette) -> go.Figure:
@@ -132,7 +130,8 @@ def monthly(months: Sequence[MonthlyPnl], palette: Palette) -> go.Figure:
         )
     )
     figure.update_layout(hovermode="closest")
-    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    # At the right, where a phone shows the newest months.
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False, side="right")
     figure.update_xaxes(side="top", categoryorder="array", categoryarray=list(MONTHS))
     return figure
 
@@ -260,6 +259,15 @@ def _mark(
         ],
         hovertemplate="%{customdata}",
     )
+
+
+def _money(figure: go.Figure, values: Sequence[float]) -> go.Figure:
+    """Cents where whole numbers would name two lines alike, and room around what does not move."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    figure.update_yaxes(tickformat=",.0f" if high - low >= NARROW else ",.2f")
+    if low == high:
+        figure.update_yaxes(range=[low - 1, low + 1], dtick=1, tick0=low)
+    return figure
 
 
 def _few_days(figure: go.Figure, days: Sequence[DailyPnl]) -> go.Figure:

@@ -113,3 +113,22 @@ def test_the_palette_follows_what_the_browser_shows() -> None:
 
 def test_moments_are_compared_in_one_zone() -> None:
     assert charts.naive_utc([datetime(2026, 1, 1, tzinfo=UTC)])[0] == np.datetime64("2026-01-01")
+
+
+@pytest.mark.parametrize(
+    ("values", "tick_format"),
+    [(["100000", "100000.60"], ",.2f"), (["100000", "100009.99"], ",.2f"),
+     (["100000", "100010"], ",.0f"), (["-5", "5"], ",.0f")],
+)  # fmt: skip
+def test_no_two_lines_of_an_axis_are_called_alike(values: list[str], tick_format: str) -> None:
+    curve = [
+        EquityPoint(NOW + timedelta(seconds=n), "USD", Decimal(v)) for n, v in enumerate(values)
+    ]
+    assert charts.equity(curve, [], LIGHT).layout.yaxis.tickformat == tick_format
+
+
+def test_what_does_not_move_is_a_line_in_the_middle_between_whole_numbers() -> None:
+    flat = [EquityPoint(NOW + timedelta(seconds=n), "USD", Decimal("100000.5")) for n in range(3)]
+    axis = charts.equity(flat, [], LIGHT).layout.yaxis
+    assert (axis.range, axis.dtick, axis.tick0) == ((99_999.5, 100_001.5), 1, 100_000.5)
+    assert axis.tickformat == ",.2f"

@@ -17,6 +17,7 @@ from app.models.dto import (
 )
 
 ROWS_MAX = 100_000
+BARS_READ_MAX = 10_000
 SOURCE_PATTERN = r"^[a-z]{1,20}$"
 
 Resolution = Literal["1d", "1h", "1m"]
@@ -71,6 +72,28 @@ class QuotesRecorded(RowsRecorded):
     """The same for quotes, of which one each 5 s is kept; `marks` is how many prices moved."""
 
     marks: int
+
+
+class StoredBar(Outbound):
+    """A bar as it is kept; `original_date` is set when it is shown under another date."""
+
+    bar_at: str
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    source: str
+    original_date: str | None
+
+
+class BarsPage(Outbound):
+    """Bars, oldest first; the next page begins at `next_from`, the last page has none."""
+
+    symbol: str
+    resolution: Resolution
+    bars: list[StoredBar]
+    next_from: str | None
 
 
 class Gap(Outbound):

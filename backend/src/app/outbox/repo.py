@@ -170,6 +170,16 @@ async def quotes_wanted(connection: asyncpg.Connection, route: str, *, limit: in
     return [row["symbol"] for row in rows]
 
 
+async def quotes_heard(
+    connection: asyncpg.Connection, source: str, quotes: Sequence[dict[str, Any]]
+) -> int:
+    """Move the marks by a source of the worker's own; returns how many it moved."""
+    marks = await connection.fetchval(
+        "SELECT app.sp_quotes_heard($1, $2::text::jsonb)", source, json.dumps(list(quotes))
+    )
+    return int(marks)
+
+
 async def put_calendar(
     connection: asyncpg.Connection, actor: str, arguments: Sequence[object]
 ) -> int:

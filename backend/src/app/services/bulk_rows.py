@@ -17,12 +17,14 @@ from app.core.errors_trading import RowsRefused
 from app.core.problems import validation_failed
 from app.core.strict_json import parse_strict_json
 from app.models.dto import NUMBER_PATTERN, SYMBOL_PATTERN, TIME_PATTERN, Inbound, Quote
-from app.models.series import ROWS_MAX, Bar, Bars, Quotes
+from app.models.series import ROWS_MAX, Bar, Bars, Quotes, StoredBar
 from app.services import arrow_stream
 
 JSON, NDJSON, ARROW = "application/json", "application/x-ndjson", arrow_stream.MEDIA_TYPE
 
 NUMBER = pa.decimal128(20, 8)
+# Volumes that were rolled up may be larger than any that is taken.
+WIDE_NUMBER = pa.decimal128(38, 8)
 MOMENT = pa.timestamp("us", "UTC")
 # What Postgres can certainly hold; the procedures know better.
 EARLIEST, LATEST = "1900-01-01T00:00:00Z", "2200-01-01T00:00:00Z"
@@ -248,3 +250,21 @@ READERS: dict[str, Callable[[Shape, bytes], pa.Table]] = {
     NDJSON: _from_lines,
     ARROW: _from_arrow,
 }
+
+
+def write_bars(symbol: str, resolution: str, bars: Sequence[StoredBar]) -> bytes:
+    """Write bars as a stream with the columns in which they are taken, and where they are from."""
+    columns: dict[str, pa.Array] = {
+        "symbol": pa.array([symbol] * len(bars), pa.utf8()),
+        "resolution": pa.array([resolution] * len(bars), pa.utf8()),
+        "bar_at": pc.cast(pa.array([bar.bar_at for bar in bars], pa.utf8()), MOMENT),
+    }
+    for name in BARS.numbers:
+        columns[name] = pa.array([Decimal(getattr(bar, name)) for bar in bars], WIDE_NUMBER)
+    for name in ("source", "original_date"):
+        columns[name] = pa.array([getattr(bar, name) for bar in bars], pa.utf8())
+    batch = pa.RecordBatch.from_pydict(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return bytes(sink.getvalue())

@@ -132,11 +132,16 @@ def quote_of(symbol: str, price: Decimal, at: datetime) -> Quote:
     return Quote(symbol=symbol, price=text, at=moment_text(at))
 
 
+def rows_of(quotes: Sequence[Quote]) -> list[dict[str, Any]]:
+    """Return quotes as the procedures and the hot store take them."""
+    return [quote.model_dump(exclude_none=True) for quote in quotes]
+
+
 async def record(
     connection: asyncpg.Connection, source: Source, quotes: Sequence[Quote]
 ) -> list[dict[str, Any]]:
-    """Move the marks; returns the quotes as the hot store takes them."""
-    rows = [quote.model_dump(exclude_none=True) for quote in quotes]
+    """Move the marks by what came to the API; returns the quotes as the hot store takes them."""
+    rows = rows_of(quotes)
     if rows:
         await sp.record_quotes(connection, source, rows)
     return rows

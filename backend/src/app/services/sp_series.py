@@ -8,8 +8,10 @@ from typing import Any
 import asyncpg
 
 from app.core.errors_trading import RowsRefused
+from app.models.dto import moment_text, number_text
+from app.models.series import StoredBar
 from app.services.bulk_rows import Rows
-from app.services.sp_call import refusals, value
+from app.services.sp_call import refusals, rows, value
 from app.services.sp_rows import Caller
 
 # The most that a body of 8 MiB may take; app_write has 5 s otherwise.
@@ -76,6 +78,46 @@ async def _load(
     if row is not None:
         raise RowsRefused(errors=[{"loc": ["body", *load.rows.place, row], "type": fault}])
     return Loaded(**facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which bars, from a moment on and before another, and how many at most."""
+
+    symbol: str
+    resolution: str
+    first: datetime
+    until: datetime
+    limit: int
+
+
+async def read_bars(
+    connection: asyncpg.Connection, caller: Caller, wanted: Wanted
+) -> list[StoredBar]:
+    """Read bars, oldest first."""
+    found = await rows(
+        connection,
+        "SELECT bar_at, open, high, low, close, volume, source, original_date"
+        " FROM app.sp_bars_read($1, $2, $3, $4, $5, $6, $7)",
+        caller.user_id,
+        caller.session_handle,
+        wanted.symbol,
+        wanted.resolution,
+        wanted.first,
+        wanted.until,
+        wanted.limit,
+    )
+    return [_stored(dict(row)) for row in found]
+
+
+def _stored(row: dict[str, Any]) -> StoredBar:
+    moved = row["original_date"]
+    return StoredBar(
+        bar_at=moment_text(row["bar_at"]),
+        source=row["source"],
+        original_date=None if moved is None else moved.isoformat(),
+        **{name: number_text(row[name]) for name in ("open", "high", "low", "close", "volume")},
+    )
 
 
 async def bars_report(
