@@ -19,6 +19,7 @@ WITHOUT_AUDIT = {
     "sp_renew_shards": "the same lease, held on",
     "sp_release_shards": "the same lease, given back",
     "sp_query_inflight": "a question owed to the broker; what the answer changes is audited",
+    "sp_query_open": "as sp_query_inflight",
     "sp_equity_sample": "derived from books and prices, and derivable again",
     "sp_rollup": "derived from finer bars, and derivable again",
     "sp_quotes_load": "prices, as sp_record_quotes",

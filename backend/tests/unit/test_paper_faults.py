@@ -58,7 +58,7 @@ def test_the_setting_names_kinds_probabilities_and_accounts() -> None:
 
 @pytest.mark.parametrize("text", ["meteor=0.1", "delay", "delay=", "delay=x", "delay=0.1@", "=1"])
 def test_a_setting_that_cannot_be_read_says_how_it_is_written(text: str) -> None:
-    with pytest.raises(BadFaults, match="late_fill=0.05"):
+    with pytest.raises(BadFaults, match=r"late_fill=0\.05"):
         read_standing(text)
 
 
