@@ -1,7 +1,7 @@
 # The handles of Informania. `make up` and `make test` set up themselves what they need.
 .DEFAULT_GOAL := help
 .PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose bench bench-reads test-api-fuzz \
-	test-contract test-crash
+	test-contract test-crash test-restore
 MAKEFLAGS += --no-print-directory
 
 ARGS :=
@@ -80,6 +80,9 @@ test-compose: setup ## Run the platform in containers and test it there (ARGS="c
 test-api-fuzz: setup ## Ask the API what nobody would, as each role (SECONDS=60 FUZZ_SEED=1)
 	@FUZZ_SECONDS=$(or $(SECONDS),60) .venv/bin/pytest -c backend/pyproject.toml --rootdir=. \
 		$(INTEGRATION)/test_api_fuzz.py $(ARGS)
+
+test-restore: setup ## Lose a database under load and get it back; prints RPO and RTO (ORDERS=3000)
+	@.venv/bin/python tests/restore/run.py --orders $(or $(ORDERS),3000)
 
 test-contract: setup ## Books and figures against foreign code (HISTORIES=1000 SEED=1; REPLAY=FILE)
 	@scripts/init_contract.sh

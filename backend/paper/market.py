@@ -57,8 +57,7 @@ def read_bars(path: Path) -> dict[str, list[Bar]]:
 def path_of(bar: Bar, ticks: int, seed: str, tick_size: Decimal) -> list[Decimal]:
     """Walk from open to close in `ticks` steps, touching high and low, never leaving them.
 
-    The walk between two of the four prices is a noisy straight line; the noise is gone at both
-    ends. Everything inside the day is synthetic and follows from the seed alone.
+    Everything inside the day but the four prices is synthetic and follows from the seed alone.
     """
     random = Random(seed)  # noqa: S311 - prices, not secrets
     inner = sorted(random.sample(range(1, ticks - 1), 2))
@@ -68,18 +67,26 @@ def path_of(bar: Bar, ticks: int, seed: str, tick_size: Decimal) -> list[Decimal
     path = [float(bar.open)]
     for (start, first), (end, last) in pairwise(corners):
         leg = _leg(random, end - start, float(first), float(last), (high - low) / 40)
-        path += [min(max(price, low), high) for price in leg]
+        path += [_folded(price, low, high) for price in leg]
     for position, price in corners:
         path[position] = float(price)
     return [_on_tick(price, tick_size) for price in path]
 
 
 def _leg(random: Random, steps: int, first: float, last: float, noise: float) -> Iterator[float]:
-    wander = 0.0
-    for step in range(1, steps + 1):
-        wander += random.gauss(0, noise)
-        done = step / steps
-        yield first + (last - first) * done + wander * (1 - done)
+    """Walk a Brownian bridge, which moves as much near its ends as in its middle."""
+    price = first
+    for left in range(steps, 0, -1):
+        price += (last - price) / left + random.gauss(0, noise)
+        yield price
+
+
+def _folded(price: float, low: float, high: float) -> float:
+    """Turn back at high and low. Cut off there instead, a price would stand still for minutes."""
+    if low == high:
+        return low
+    beyond = (price - low) % (2 * (high - low))
+    return low + min(beyond, 2 * (high - low) - beyond)
 
 
 def _on_tick(price: float, tick_size: Decimal) -> Decimal:

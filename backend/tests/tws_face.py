@@ -93,6 +93,8 @@ class TwsFace:
         self.received: Counter[int] = Counter()
         self.commissions = True
         self.cancels_refused = False
+        # Symbols whose prices are asked for, and the number of the request.
+        self.watched: dict[str, int] = {}
         # Numbers of messages that are not answered.
         self.deaf_to: set[int] = set()
         # What is sent instead of the handshake, if anything.
@@ -132,6 +134,11 @@ class TwsFace:
     def notice(self, code: int, text: str, request_id: int = -1) -> None:
         """Send a numbered message."""
         self._say(lambda client: client.notice(request_id, code, text))
+
+    def price(self, symbol: str, kind: int, price: str) -> None:
+        """Tell a price: 1 bid, 2 ask, 4 last; 66 and more are delayed."""
+        request_id = self.watched[symbol]
+        self._say(lambda client: client.say(1, 6, request_id, kind, price, 100, 0))
 
     def fill(self, ref: str, quantity: str, price: str) -> VenueFill:
         """Trade some of an order and tell its client, with the fee if fees are on."""
@@ -215,6 +222,10 @@ class TwsFace:
             client.working_orders()
         elif number == 99:
             client.completed_orders()
+        elif number == 1:
+            self.watched[fields[4]] = int(fields[2])
+        elif number == 2:
+            self.watched = {s: n for s, n in self.watched.items() if n != int(fields[2])}
         elif number == 7:
             client.executions(int(fields[2]), with_fees=self.commissions)
 

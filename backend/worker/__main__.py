@@ -17,6 +17,7 @@ from app.core.settings import MissingSecret, Settings, get_settings
 from app.services.broker import Broker
 from app.services.db import Database, create_engine
 from app.services.qc_client import QuantConnectBroker
+from app.services.quotes import HearsQuotes, QuoteSource, ReplayQuotes
 
 from .bridges import Bridges
 from .ib_route import start_interactive_brokers
@@ -39,6 +40,7 @@ Settings come from the environment and from the files of SECRETS_DIR:
   APP_ENV (required), DATABASE_HOST, DATABASE_PORT, DATABASE_NAME, QC_URL, QC_USER_ID,
   IB_HOST (none: accounts of route ib wait), IB_PORT (7497: a TWS with a paper login),
   IB_CLIENT_ID (1 to 999999, default 11; one worker only, always the same),
+  REPLAY_QUOTES_URL (none: no prices of source replay),
   SEND_TIMEOUT_S, SEND_VALID_S, SHARD_LEASE_S, POLL_INTERVAL_MS, QUERY_AFTER_S,
   OPEN_QUERY_AFTER_S, RECONCILE_EVERY_S,
   ANCHOR_SINK (folder:/path or git:/path-or-address; none: no anchors), ANCHOR_EVERY_S,
@@ -119,6 +121,14 @@ def make_brokers(settings: Settings, bridges: Bridges, database: Database) -> di
     return brokers
 
 
+def quote_sources(settings: Settings, brokers: dict[str, Broker]) -> list[QuoteSource]:
+    """Name the sources of prices that this worker hears; a bridge's come to the API."""
+    sources = [broker.quotes for broker in brokers.values() if isinstance(broker, HearsQuotes)]
+    if settings.replay_quotes_url:
+        sources.append(ReplayQuotes(settings.replay_quotes_url))
+    return sources
+
+
 async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFactory) -> None:
     """Run the worker until a signal ends it."""
     check_times(settings)
@@ -128,6 +138,7 @@ async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFacto
     pooled = settings.model_copy(update={"database_pool_size": POOL_SIZE})
     database = Database(create_engine(pooled, "app_worker"))
     brokers = brokers_of(settings, bridges, database)
+    sources = quote_sources(settings, brokers)
     service = Service(
         settings,
         database=database,
@@ -135,6 +146,7 @@ async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFacto
         bridges=bridges,
         metrics=metrics,
         shards_max=shards_max,
+        quotes=sources,
     )
     server = MetricsServer(
         metrics,
@@ -148,7 +160,8 @@ async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFacto
         await service.run(_stop_on_signals())
     finally:
         await server.stop()
-        await _close(database, brokers)
+        # What a broker still has to report goes into the database.
+        await _close(*brokers.values(), *sources, database)
 
 
 async def _listen(server: MetricsServer, port: int) -> None:
@@ -177,12 +190,11 @@ def _stop_on_signals() -> asyncio.Event:
     return stopping
 
 
-async def _close(database: Database, brokers: dict[str, Broker]) -> None:
-    # What a broker still has to report goes into the database.
-    for closing in (*(broker.close() for broker in brokers.values()), database.close()):
+async def _close(*parts: Broker | QuoteSource | Database) -> None:
+    for part in parts:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await closing
+                await part.close()
         except Exception as error:
             log.warning("close_failed", error=type(error).__name__)
 

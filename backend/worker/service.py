@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -16,14 +16,17 @@ from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.services.broker import Broker
 from app.services.db import Database
+from app.services.quotes import QuoteSource
 
 from .anchoring import Anchorer
 from .breaks import OpenOrders, Reconciler
 from .bridges import Bridges
+from .calendar import CalendarKeeper
 from .consumer import InboxApplier, Sender, SendLimits
 from .faults import log_failure
 from .lanes import Connect, Lanes, Lease
 from .metrics import Metrics
+from .quotes import QuoteIntake
 from .reconcilers import (
     Acknowledger,
     AuditWatch,
@@ -55,6 +58,8 @@ HOUSE_EVERY_S = 60.0
 EQUITY_EVERY_S = 10.0
 INTEGRITY_EVERY_S = 300.0
 ROLLUP_EVERY_S = 600.0
+QUOTES_EVERY_S = 1.0
+CALENDAR_EVERY_S = 3600.0
 
 # A vanished host must not hold its advisory locks until TCP's own patience of hours is over.
 LANE_SESSION = {
@@ -100,6 +105,7 @@ class Service:
         bridges: Bridges,
         metrics: Metrics,
         shards_max: int = SHARDS,
+        quotes: Sequence[QuoteSource] = (),
     ) -> None:
         self._settings = settings
         self._database = database
@@ -107,6 +113,7 @@ class Service:
         self._bridges = bridges
         self._metrics = metrics
         self._shards_max = shards_max
+        self._quotes = quotes
         self._connect = direct_connection(settings)
         self._sample = StreamSample()
         self._sessions = 0
@@ -258,6 +265,7 @@ class Service:
             Loop("audit", AuditWatch(database, lanes, metrics, self._sample).step, AUDIT_EVERY_S),
             Loop("anchor", anchorer.step, ANCHOR_LOOK_EVERY_S),
             Loop("house", Housekeeper(database, lanes, keep_of(settings)).step, HOUSE_EVERY_S),
+            Loop("calendar", CalendarKeeper(database, lanes).step, CALENDAR_EVERY_S),
             Loop("rollup", RollUp(database, lanes).step, ROLLUP_EVERY_S),
             Loop("equity", EquitySampler(database, lanes).step, EQUITY_EVERY_S),
             Loop("open", open_orders.step, OPEN_EVERY_S),
@@ -265,6 +273,10 @@ class Service:
                 "reconcile", Reconciler(database, lanes, metrics).step, settings.reconcile_every_s
             ),
             Loop("integrity", IntegrityWatch(database, lanes, metrics).step, INTEGRITY_EVERY_S),
+            *(
+                Loop(f"quotes-{source.name}", QuoteIntake(database, source).step, QUOTES_EVERY_S)
+                for source in self._quotes
+            ),
         ]
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from native import commands, postgres, start
+from native import backups, commands, postgres, start
 from native.installation import Installation, InstallationError, find_installation
 from native.processes import guard
 from native.secret_files import SecretError
@@ -17,7 +17,9 @@ from native.state import name_holder
 from native.summary import running_state
 from native.supervisor import Supervisor
 
-EXPECTED = (InstallationError, SecretError, postgres.PostgresError)
+EXPECTED = (
+    InstallationError, SecretError, postgres.PostgresError, backups.BackupError
+)  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,5 +118,8 @@ def initdb(it: Installation) -> int:
 def become_postgres(it: Installation) -> int:
     """Lay the settings and turn into the server, so that its signals reach it."""
     binaries = postgres.find_binaries(it.environ)
-    argv = postgres.server_argv(binaries, it.data, int(it.environ["DATABASE_PORT"]))
+    kept = it.backups
+    options = backups.archive_args(kept / "wal", it.data.stat()) if kept else []
+    port = int(it.environ["DATABASE_PORT"])
+    argv = postgres.server_argv(binaries, it.data, port, options=options)
     os.execv(argv[0], argv)  # noqa: S606  # the server itself, without a shell

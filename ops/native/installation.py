@@ -59,6 +59,12 @@ class Installation:
         return self.run_dir / "postgres"
 
     @property
+    def backups(self) -> Path | None:
+        """Where backups and the log of the database go, when somebody chose a place."""
+        chosen = self.environ.get("BACKUP_DIR")
+        return self.root / chosen if chosen else None
+
+    @property
     def state_file(self) -> Path:
         """What the supervisor last wrote about itself."""
         return self.run_dir / "state.json"

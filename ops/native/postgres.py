@@ -146,7 +146,9 @@ def _password_file(folder: Path, password: str, *, owned_by: Path) -> Iterator[P
         path.unlink(missing_ok=True)
 
 
-def server_argv(binaries: Path, data_dir: Path, port: int) -> list[str]:
+def server_argv(
+    binaries: Path, data_dir: Path, port: int, *, options: Sequence[str] = ()
+) -> list[str]:
     """Return the command of the server, after laying the shipped settings into its folder."""
     data_dir = data_dir.absolute()
     if not (data_dir / "PG_VERSION").is_file():
@@ -156,7 +158,7 @@ def server_argv(binaries: Path, data_dir: Path, port: int) -> list[str]:
         _lay_file(CONFIG_DIR / name, data_dir / name, owner)
     clear_stale_lock(data_dir)
     prefix = _owned_prefix(binaries, data_dir)
-    return [*prefix, str(binaries / "postgres"), "-D", str(data_dir), "-p", str(port)]
+    return [*prefix, str(binaries / "postgres"), "-D", str(data_dir), "-p", str(port), *options]
 
 
 def _lay_file(source: Path, target: Path, owner: os.stat_result) -> None:

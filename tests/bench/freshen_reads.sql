@@ -15,4 +15,12 @@ INSERT INTO market.last_prices (instrument_id, price, source, source_at)
 SELECT i.instrument_id, 101, 'quantconnect', now() FROM app.instruments AS i
 ON CONFLICT (instrument_id) DO UPDATE SET source_at = now(), received_at = now();
 UPDATE app.bridges SET heartbeat_at = now();
-ANALYZE market.quotes;
+-- Twenty years of sessions, as far as anybody may lay them.
+INSERT INTO market.calendar (exchange, session_date, opens_at, closes_at, early_close)
+SELECT 'XNYS', d::date, d + interval '14 h 30 min', d + interval '21 h', FALSE
+FROM generate_series(
+    date_trunc('day', now(), 'UTC') - interval '10 years', now() + interval '10 years',
+    interval '1 day'
+) AS d
+ON CONFLICT DO NOTHING;
+ANALYZE market.quotes, market.calendar;

@@ -47,6 +47,7 @@ CASES = {
     "accounts": Case("accounts", lambda asked: ()),
     "instruments": Case("instruments", lambda asked: ()),
     "health": Case("health", lambda asked: (asked.account_ids,)),
+    "market_clock": Case("market_clock", lambda asked: ()),
     "account_summary": Case("account_summary", lambda asked: (asked.account_ids,)),
     "positions": Case("positions", lambda asked: (asked.account_ids,)),
     "open_orders": Case("open_orders", lambda asked: (asked.account_ids,)),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("platform")]
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/example_strategy.py"
 SCOPES = ["orders:write", "orders:read", "hot:read", "hot:write"]
 NAME = "strat"
+SYMBOL = "MSFT"
+TICK = Decimal("0.01")
 MINE = "SELECT * FROM app.orders WHERE client_order_id LIKE 'strat-%' ORDER BY order_id"
 
 
@@ -45,7 +48,7 @@ def start(platform: Platform, token: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             sys.executable, str(SCRIPT), "--url", platform.url, "--name", NAME,
-            "--account", trader["accounts"][0], "--symbol", "AAPL", "--quantity", "2",
+            "--account", trader["accounts"][0], "--symbol", SYMBOL, "--quantity", "2",
             "--fast", "2", "--slow", "3", "--bar-seconds", "1",
         ],
         env={**os.environ, "INFORMANIA_TOKEN": token},
@@ -53,8 +56,33 @@ def start(platform: Platform, token: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
+class Market:
+    """The venue's price of the symbol in our hand, so that a signal waits for no luck."""
+
+    def __init__(self, venue: httpx.AsyncClient) -> None:
+        self.venue = venue
+        self.price = Decimal(0)
+
+    async def move(self, ticks: int) -> None:
+        """Move the price from where it is and hold it there."""
+        if not self.price:
+            quotes = (await self.venue.get("/quotes")).raise_for_status().json()
+            self.price = Decimal(next(q["price"] for q in quotes if q["symbol"] == SYMBOL))
+        self.price += ticks * TICK
+        held = await self.venue.post(f"/market/{SYMBOL}", json={"price": str(self.price)})
+        held.raise_for_status()
+
+
+@pytest.fixture
+async def market(platform: Platform) -> AsyncIterator[Market]:
+    """The market of this platform; the replay goes on at the end."""
+    async with httpx.AsyncClient(base_url=platform.venue_url, timeout=5) as venue:
+        yield Market(venue)
+        (await venue.delete(f"/market/{SYMBOL}")).raise_for_status()
+
+
 async def test_two_copies_that_are_killed_again_and_again_order_each_signal_once(
-    platform: Platform, database: asyncpg.Connection, token: str
+    platform: Platform, database: asyncpg.Connection, token: str, market: Market
 ) -> None:
     copies = [start(platform, token), start(platform, token)]
 
@@ -67,10 +95,12 @@ async def test_two_copies_that_are_killed_again_and_again_order_each_signal_once
         # Not a wait for something: the copy that is killed next gets to another place each time.
         await asyncio.sleep(2.3)
         rows: list[Any] = await database.fetch(MINE)
+        # It buys while prices rise and sells while they fall, so each round calls for the next.
+        await market.move(1 if len(rows) % 2 == 0 else -1)
         return rows
 
     try:
-        await eventually(placed, lambda rows: len(rows) >= 3, timeout_s=200)
+        await eventually(placed, lambda rows: len(rows) >= 4, timeout_s=120)
     finally:
         for copy in copies:
             copy.kill()

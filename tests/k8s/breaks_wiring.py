@@ -116,6 +116,25 @@ BREAKS: Breaks = {
         told.maps_exist,
         lambda it: pod_of(it, "api")["volumes"].pop(),
     ),
+    "no anchors": (
+        "base",
+        told.anchors_stay,
+        lambda it: variable(it, "worker", "ANCHOR_SINK", ""),
+    ),
+    "anchors that go with the pod": (
+        "base",
+        told.anchors_stay,
+        lambda it: pod_of(it, "worker")["volumes"][-1].update(
+            {"persistentVolumeClaim": {}, "emptyDir": {}}
+        ),
+    ),
+    "anchors that one worker alone can write": (
+        "base",
+        told.anchors_stay,
+        lambda it: named(it, "PersistentVolumeClaim", "anchors")["spec"].update(
+            accessModes=["ReadWriteOnce"]
+        ),
+    ),
     "another's secrets": (
         "base",
         told.secrets_are_own,

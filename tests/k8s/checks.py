@@ -45,6 +45,7 @@ EVERYWHERE: tuple[Check, ...] = (
     wiring.host_is_public,
     told.settings_known,
     told.maps_exist,
+    told.anchors_stay,
     told.secrets_are_own,
     told.no_secret_committed,
 )

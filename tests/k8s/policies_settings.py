@@ -110,6 +110,29 @@ def _sources(spec: dict[str, Any]) -> Iterator[tuple[str | None, str | None]]:
         yield None, volume.get("persistentVolumeClaim", {}).get("claimName")
 
 
+def anchors_stay(objects: Objects) -> list[str]:
+    """The worker anchors the audit chains, into a volume that outlives every pod of it."""
+    worker = named(objects, "Deployment", "worker")
+    spec, claims = pod(worker), of_kind(objects, "PersistentVolumeClaim")
+    main = next(it for it in spec["containers"] if it["name"] == "worker")
+    told = {row["name"]: row.get("value", "") for row in main["env"]}
+    kind, _, folder = told.get("ANCHOR_SINK", "").partition(":")
+    if kind == "git":
+        return []
+    mounts = {it["mountPath"]: it for it in main["volumeMounts"]}
+    volumes = {it["name"]: it for it in spec["volumes"]}
+    mount = mounts.get(folder)
+    if mount is None or mount.get("readOnly"):
+        return [f"worker: ANCHOR_SINK={told.get('ANCHOR_SINK')} is no mounted folder"]
+    claim = volumes[mount["name"]].get("persistentVolumeClaim", {}).get("claimName")
+    modes = [it["spec"]["accessModes"] for it in claims if it["metadata"]["name"] == claim]
+    if not modes:
+        return ["worker: its anchors go with the pod"]
+    if worker["spec"]["replicas"] > 1 and modes != [["ReadWriteMany"]]:
+        return ["worker: only one of them can write its anchors"]
+    return []
+
+
 def compose_secrets() -> dict[str, set[str]]:
     """Return what each process is given where containers run without a cluster."""
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

@@ -11,7 +11,8 @@ FIRST_PROJECT = 5001
 def write_load_demo(folder: Path, traders: int) -> Path:
     """Write the configuration, with the market data beside it, where both sides look for it."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(DEMO_DIR / "daily_bars.csv.gz", folder)
+    for data in DEMO_DIR.glob("*.csv.gz"):
+        shutil.copy(data, folder)
     path = folder / "demo.toml"
     path.write_text(load_demo(traders))
     return path

@@ -96,7 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         patience_s=settings.database_acquire_timeout_s,
     )
     app.state.sessions = Sessions(app.state.database)
-    app.state.hot_quotes = HotQuotes(None, app.state.database, follow=False)
+    app.state.hot_quotes = HotQuotes(None, app.state.database)
     install_problem_handlers(app)
     _install_middleware(app, settings)
     _include_routes(app, settings)
@@ -148,8 +148,6 @@ async def _open_hot_store(
     actor = LmdbActor(store)
     await actor.start()
     stack.push_async_callback(actor.stop)
-    # Prices arrive where the webhook is; a process without it reads them from Postgres.
-    follow = settings.api_role is ApiRole.HOT
-    app.state.hot_quotes = HotQuotes(actor, app.state.database, follow=follow)
+    app.state.hot_quotes = HotQuotes(actor, app.state.database)
     app.state.hot_quotes.start()
     stack.push_async_callback(app.state.hot_quotes.stop)

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 from fixtures_postgres import Database as FreshDatabase
-from ibkr_world import CLIENT_ID, QUICK
+from ibkr_world import CLIENT_ID, QUICK, IbDesk
 from tws_face import ACCOUNT, OnPlace, TwsFace
-from worker_world import Desk, eventually
+from worker_world import eventually
 
 from app.core.errors import SourceUnknown
 from app.outbox import repo
@@ -23,39 +23,6 @@ from worker.bridges import Bridges
 from worker.ib_route import inbox_of
 from worker.metrics import Metrics
 from worker.service import Service
-
-
-class IbDesk(Desk):
-    """A desk with one account, at Interactive Brokers."""
-
-    async def open(self, accounts: int = 0) -> None:
-        await super().open(accounts)
-        owner = await self.database.connect("app_migrate")
-        self.account_id: int = await owner.fetchval(
-            "SELECT app.sp_account_upsert('system:seed', 'IB', 'USD', 'ib', $1, TRUE)", ACCOUNT
-        )
-        await owner.execute(
-            "SELECT app.sp_member_set('system:seed', $1, $2, TRUE)",
-            *(self.account_id, self.trader.user_id),
-        )
-        await owner.execute(
-            "SELECT app.sp_risk_limits_set('system:seed', $1, 10000, 1000000, 0.5)",
-            self.account_id,
-        )
-        await owner.execute(
-            "SELECT app.sp_cash_book('system:seed', $1, 'USD', 1000000, 'opening', 'opening')",
-            self.account_id,
-        )
-
-    async def books(self, client_order_id: str) -> tuple[Decimal, Decimal, int]:
-        """Give position, fees and the number of executions of an order."""
-        executions = await self.value(
-            "SELECT count(*) FROM app.executions JOIN app.orders USING (order_id)"
-            " WHERE client_order_id = $1",
-            client_order_id,
-        )
-        (position,) = await self.fetch("SELECT quantity, fees FROM app.positions")
-        return position["quantity"], position["fees"], executions
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def test_a_path_starts_at_the_open_touches_high_and_low_and_ends_at_the_close(
 def test_another_seed_walks_another_path() -> None:
     bar = Bar("2009-03-02", Decimal(20), Decimal(25), Decimal(15), Decimal(21), 1)
     assert path_of(bar, 600, "1", CENT) != path_of(bar, 600, "2", CENT)
+
+
+def test_no_price_stands_still_for_long() -> None:
+    """A tick a second: what stands for minutes looks like a dead feed to who trades on moves."""
+    bars = read_bars(read_demo(DEMO).bars_path)
+    longest = {
+        symbol: max(
+            sum(1 for _ in same)
+            for day in range(0, 1008, 16)
+            for _, same in groupby(path_of(rows[day], 600, f"1-{symbol}-{day}", CENT))
+        )
+        for symbol, rows in bars.items()
+    }
+    assert max(longest.values()) < 30, longest
 
 
 def make_replay(session_seconds: int = 10) -> Replay:

@@ -9,7 +9,7 @@ STRICT
 AS $$
 BEGIN
     RETURN CASE
-        WHEN p_text ~ '^[0-9]{1,15}(\.[0-9]{1,30})?$' THEN p_text::numeric
+        WHEN length(p_text) <= 46 AND p_text ~ '^[0-9]+(\.[0-9]+)?$' THEN p_text::numeric
         ELSE 'NaN'
     END;
 END

@@ -48,7 +48,7 @@ BEGIN
                 CASE WHEN v_own THEN r.request_id ELSE p_request_id END AS request_id,
                 r.client_order_id,
                 CASE
-                    WHEN r.account_id ~ '^[0-9]{1,18}$' THEN r.account_id::bigint
+                    WHEN length(r.account_id) <= 18 AND r.account_id ~ '^[0-9]+$' THEN r.account_id::bigint
                 END AS account_id,
                 r.symbol,
                 r.side,
@@ -60,7 +60,7 @@ BEGIN
                 app.sp_item_time(r.expires_at) AS expires_at,
                 -- What is no id names no strategy.
                 CASE
-                    WHEN r.strategy_id ~ '^[0-9]{1,18}$' THEN r.strategy_id::bigint
+                    WHEN length(r.strategy_id) <= 18 AND r.strategy_id ~ '^[0-9]+$' THEN r.strategy_id::bigint
                     WHEN r.strategy_id IS NOT NULL THEN -1
                 END AS strategy_id
             FROM ROWS FROM (

@@ -2,7 +2,8 @@
 -- The next row of each lane that may be sent now: its shard is this owner's by a lease that lives,
 -- the lane is not parked and none of its rows is in flight. Oldest first. A lane goes in the order
 -- of its rows, but a cancel overtakes all but the place of its own order, and passes where a lane
--- waits for an answer or a price. Walks from lane to lane by index,
+-- waits for an answer or a price. Under quarantine only rows that will be asked about are heads.
+-- Walks from lane to lane by index,
 -- so a long queue costs no more than a short one: the sort by stream and event names that index.
 -- Writes nothing.
 -- Internal: sp_begin_sends. Test: test_sp_sends.py
@@ -11,6 +12,8 @@ CREATE OR REPLACE FUNCTION app.sp_outbox_heads(p_owner text, p_limit integer, p_
 RETURNS TABLE (event_id bigint, stream_id bigint, epoch bigint)
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    v_quarantined boolean := EXISTS (SELECT FROM app.outbox_quarantine);
 BEGIN
     RETURN QUERY
     WITH RECURSIVE lanes AS (
@@ -39,6 +42,11 @@ BEGIN
         SELECT e.event_id
         FROM app.events_outbox AS e
         WHERE e.stream_id = l.stream_id
+            AND (
+                NOT v_quarantined
+                OR e.kind = 'order.query.v1'
+                OR (e.kind <> 'order.cancel.v1' AND e.last_outcome IN ('sending', 'unknown'))
+            )
         ORDER BY e.stream_id, e.event_id
         LIMIT 1
     ) AS firsts
@@ -47,6 +55,7 @@ BEGIN
         FROM app.events_outbox AS e
         WHERE e.stream_id = l.stream_id
             AND e.kind = 'order.cancel.v1'
+            AND NOT v_quarantined
             AND NOT EXISTS (
                 SELECT FROM app.events_outbox AS b
                 WHERE b.order_id = e.order_id AND b.kind = 'order.place.v1'

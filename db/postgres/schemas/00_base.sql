@@ -287,6 +287,18 @@ CREATE TABLE market.fx_rates (
     CHECK (base <> quote OR rate = 1)
 );
 
+-- When an exchange (ISO 10383) trades: a row for each day of trading. Between its first and last row
+-- a day without one is closed; before and after, nothing is known.
+CREATE TABLE market.calendar (
+    exchange text NOT NULL CHECK (exchange ~ '^[A-Z]{4}$'),
+    session_date date NOT NULL,
+    opens_at timestamptz NOT NULL,
+    closes_at timestamptz NOT NULL,
+    early_close boolean NOT NULL,
+    PRIMARY KEY (exchange, session_date),
+    CHECK (opens_at < closes_at)
+);
+
 -- What the risk rules look at for orders of one account, instrument, strategy, type and time in
 -- force, as of one moment.
 CREATE TYPE app.risk_facts AS (

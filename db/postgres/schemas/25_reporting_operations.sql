@@ -1,8 +1,53 @@
--- What operators and administrators read: how the outbox of each account fares, and the audit log.
--- Laid anew, as app_owner, after the views of 20_reporting.sql. Holds no data.
+-- What operators and administrators read: when the exchange trades, how the outbox of each account
+-- fares, and the audit log. Laid anew, as app_owner, after the views of 20_reporting.sql. Holds no
+-- data.
 --
--- Both look where a reader has no right at all, so they run as the owner and look at the signed
--- token themselves.
+-- The last two look where a reader has no right at all, so they run as the owner and look at the
+-- signed token themselves.
+
+-- The days of trading that are known; between the first and the last, a day without a row is closed.
+CREATE VIEW reporting.market_calendar WITH (security_invoker = TRUE) AS
+SELECT c.exchange, c.session_date, c.opens_at, c.closes_at, c.early_close
+FROM market.calendar AS c;
+
+-- market_clock(moment) -> one row an exchange: whether it is open then, the session that runs or
+-- comes next, and when that changes; all but the name is null when the calendar does not reach so
+-- far. A session begins with the moment of its opening and is over at that of its close.
+CREATE FUNCTION reporting.market_clock(p_at timestamptz DEFAULT clock_timestamp())
+RETURNS TABLE (
+    exchange text,
+    is_open boolean,
+    session_date date,
+    opens_at timestamptz,
+    closes_at timestamptz,
+    early_close boolean,
+    changes_at timestamptz
+)
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT
+        e.exchange,
+        s.opens_at <= p_at,
+        s.session_date,
+        s.opens_at,
+        s.closes_at,
+        s.early_close,
+        CASE WHEN s.opens_at <= p_at THEN s.closes_at ELSE s.opens_at END
+    FROM (
+        SELECT c.exchange, min(c.opens_at) AS known_from
+        FROM reporting.market_calendar AS c GROUP BY c.exchange
+    ) AS e
+    LEFT JOIN LATERAL (
+        SELECT c.*
+        FROM reporting.market_calendar AS c
+        WHERE c.exchange = e.exchange AND c.closes_at > p_at AND p_at >= e.known_from
+        ORDER BY c.session_date
+        LIMIT 1
+    ) AS s ON TRUE
+    ORDER BY e.exchange
+$$;
 
 -- outbox_health(accounts) -> one row an account: what is owed to its broker, since when, and why
 -- it waits; how many of its events are dead. Nothing of accounts that the token does not show.

@@ -74,6 +74,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_integrity_check,
     app.sp_housekeep,
     app.sp_rollup,
+    app.sp_record_quotes,
+    app.sp_quotes_wanted,
+    app.sp_calendar_put,
     app.sp_schema_revision
 TO app_worker;
 
@@ -89,11 +92,15 @@ GRANT EXECUTE ON FUNCTION
     app.sp_cash_book,
     app.sp_strategy_upsert,
     app.sp_trading_state_force,
+    app.sp_outbox_quarantine,
+    app.sp_outbox_release,
+    app.sp_outbox_unanswered,
     app.sp_bars_put,
     app.sp_bars_span,
     app.sp_fx_rates_put,
     app.sp_fx_rates_span,
     app.sp_fx_rate,
+    app.sp_calendar_put,
     app.sp_record_quotes,
     app.sp_audit_verify,
     app.sp_audit_heads,
@@ -131,6 +138,7 @@ GRANT SELECT ON
     reporting.exposure,
     reporting.limit_usage,
     reporting.alerts,
+    reporting.market_calendar,
     reporting.pnl_attribution,
     reporting.execution_quality
 TO app_read;
@@ -140,6 +148,7 @@ GRANT EXECUTE ON FUNCTION
     reporting.bars_between,
     reporting.order_timeline,
     reporting.health,
+    reporting.market_clock,
     reporting.fifo_lots,
     reporting.fifo_realized,
     reporting.product,
@@ -209,6 +218,8 @@ GRANT SELECT (account_id, currency, amount, fees)
 ON app.cash_balances TO app_read;
 GRANT SELECT (base, quote, rate_date, rate, source, original_date)
 ON market.fx_rates TO app_read;
+GRANT SELECT (exchange, session_date, opens_at, closes_at, early_close)
+ON market.calendar TO app_read;
 GRANT SELECT (account_id, currency, amount, kind, created_at)
 ON app.cash_movements TO app_read;
 GRANT SELECT (account_id, equity_at, currency, cash, market_value)

@@ -83,7 +83,7 @@ DECLARE
 BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'app.instruments', 'app.route_capabilities', 'market.last_prices', 'market.bars',
-        'market.quotes', 'market.fx_rates'
+        'market.quotes', 'market.fx_rates', 'market.calendar'
     ] LOOP
         EXECUTE format('DROP POLICY IF EXISTS token_anyone ON %s', v_table);
         EXECUTE format(

@@ -137,6 +137,22 @@ def clock(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
 
 
+def clock_minute(moment: datetime) -> str:
+    """The minute of the day in UTC, without the zone."""
+    return f"{moment.astimezone(UTC):%H:%M}"
+
+
+def countdown(seconds: float) -> str:
+    """How long until something: begun minutes count whole, and two units say it."""
+    minutes = max(0, -int(-seconds // 60))
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    if hours:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{rest} min"
+
+
 def clock_ms(moment: datetime) -> str:
     """The time of day in UTC to the millisecond, without the zone."""
     return stamp_ms(moment).partition(" ")[2]

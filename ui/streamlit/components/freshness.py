@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Literal
 
 from components import formats
-from services.models import Health
+from services.models import Health, MarketClock
 
-Color = Literal["green", "orange", "red"]
+Color = Literal["green", "orange", "red", "gray"]
 
 # The database denies orders against prices older than this.
 PRICE_LIMITS_S = {"replay": 30, "ib": 30, "quantconnect": 120}
@@ -16,6 +16,7 @@ PRICE_LIMIT_S = 30
 LINK_LATE_S = 75
 LINK_DOWN_S = 150
 OUTBOX_LATE_S = 5
+EXCHANGES = {"XNYS": "NYSE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,25 @@ def outbox(health: Health) -> Sign | None:
         return None
     text = f"{health.outbox_pending} to send, {formats.age(waited_s)}"
     return Sign(text, "orange", "hourglass_top", "Orders wait to be sent to the broker.")
+
+
+def market(clock: MarketClock, now: datetime) -> Sign:
+    """The badge of the exchange: open or closed, and for how long."""
+    name = EXCHANGES.get(clock.exchange, clock.exchange)
+    opens_at, closes_at, changes_at = clock.opens_at, clock.closes_at, clock.changes_at
+    if clock.is_open is None or opens_at is None or closes_at is None or changes_at is None:
+        about = "The calendar of the exchange is not filled that far; the worker fills it."
+        return Sign(f"{name} hours unknown", "orange", "calendar_month", about)
+    left = formats.countdown((changes_at - now).total_seconds())
+    about = (
+        f"{'This' if clock.is_open else 'The next'} session: {formats.minute(opens_at)} to"
+        f" {formats.clock_minute(closes_at)} UTC"
+        f"{', an early close' if clock.early_close else ''}. Regular hours of the exchange."
+    )
+    if clock.is_open:
+        early = " early" if clock.early_close else ""
+        return Sign(f"{name} open, closes{early} in {left}", "green", "storefront", about)
+    return Sign(f"{name} closed, opens in {left}", "gray", "bedtime", about)
 
 
 def _age_s(health: Health, moment: datetime | None) -> float | None:

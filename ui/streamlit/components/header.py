@@ -87,9 +87,12 @@ def _badges(user: User, scope: Scope) -> None:
 def _freshness(user: User, scope: Scope) -> None:
     try:
         health = ro_db.health(user, scope.ids)
+        clocks = ro_db.market_clock(user)
     except ro_db.DatabaseDown:
         st.badge("Database away", icon=":material/cloud_off:", color="red")
         return
+    for clock in clocks:
+        _badge(freshness.market(clock, health.read_at))
     if get_settings().replayed_prices or health.price_source == "replay":
         st.badge(
             "Replayed prices, dates shifted",
@@ -99,7 +102,11 @@ def _freshness(user: User, scope: Scope) -> None:
         )
     for sign in (freshness.prices(health), freshness.link(health), freshness.outbox(health)):
         if sign:
-            st.badge(sign.text, icon=f":material/{sign.icon}:", color=sign.color, help=sign.help)
+            _badge(sign)
+
+
+def _badge(sign: freshness.Sign) -> None:
+    st.badge(sign.text, icon=f":material/{sign.icon}:", color=sign.color, help=sign.help)
 
 
 def _paper(scope: Scope) -> None:

@@ -270,6 +270,18 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class MarketClock:
+    """Whether an exchange is open, and the session that runs or comes next; None: not known."""
+
+    exchange: str
+    is_open: bool | None
+    opens_at: datetime | None
+    closes_at: datetime | None
+    early_close: bool | None
+    changes_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """An order as the trader wrote it."""
 

@@ -24,6 +24,7 @@ from services.models import (
     Health,
     Instrument,
     LimitUsage,
+    MarketClock,
     Order,
     Position,
     TimelineEvent,
@@ -79,6 +80,11 @@ def health(user: User, account_ids: AccountIds) -> Health:
     if not found:
         raise DatabaseDown("The database says nothing of its health.")
     return found[0]
+
+
+def market_clock(user: User) -> list[MarketClock]:
+    """Return whether each exchange is open, by the clock of the database."""
+    return _kept(5, user, MarketClock, "FROM reporting.market_clock() ORDER BY exchange")
 
 
 def account_summary(user: User, account_ids: AccountIds) -> list[AccountSummary]:

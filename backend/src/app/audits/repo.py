@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,43 @@ async def verify(connection: asyncpg.Connection, stream_id: int) -> ChainReport:
         return await connection.fetchrow("SELECT * FROM app.sp_audit_verify($1, $2, $3)", *slice_)
 
     return await verify_slices(read, stream_id)
+
+
+async def verify_all(
+    connections: Sequence[asyncpg.Connection], heads: Sequence[Head], rows: int = ROWS_A_SLICE
+) -> list[ChainReport]:
+    """Verify many streams on several connections at once: slices of one chain, too, are alone.
+
+    What was appended meanwhile is verified as well; of a broken chain the first broken row is told.
+    """
+    checked = dict.fromkeys((head.stream_id for head in heads), 0)
+    broken: dict[int, tuple[int, str]] = {}
+    # The last ones first, for they are taken from the end.
+    waiting = [
+        (head.stream_id, first)
+        for head in reversed(heads)
+        for first in reversed(range(1, max(head.seq, 1) + 1, rows))
+    ]
+    last = {head.stream_id: max(0, head.seq - 1) // rows * rows + 1 for head in heads}
+
+    async def work(connection: asyncpg.Connection) -> None:
+        while waiting:
+            stream_id, first = waiting.pop()
+            found = await connection.fetchrow(
+                "SELECT * FROM app.sp_audit_verify($1, $2, $3)", stream_id, first, rows
+            )
+            checked[stream_id] += found["checked"]
+            if found["broken_seq"] is not None:
+                one = (found["broken_seq"], found["why"])
+                broken[stream_id] = min(one, broken.get(stream_id, one))
+            elif found["next_seq"] is not None and first >= last[stream_id]:
+                waiting.append((stream_id, found["next_seq"]))
+
+    await asyncio.gather(*(work(connection) for connection in connections))
+    return [
+        ChainReport(head.stream_id, checked[head.stream_id], *broken.get(head.stream_id, (None,)))
+        for head in heads
+    ]
 
 
 async def heads(connection: asyncpg.Connection) -> tuple[list[Head], datetime]:

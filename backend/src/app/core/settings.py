@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     ib_port: int = Field(default=7497, ge=1, le=65535)
     ib_client_id: int = Field(default=11, ge=1, le=999_999)
 
+    # A venue that replays a market (the test face of `paper`); without it that source is silent.
+    replay_quotes_url: str = ""
+
     send_timeout_s: float = Field(default=2.0, gt=0)
     send_valid_s: float = Field(default=10.0, gt=0)
     shard_lease_s: float = Field(default=20.0, gt=0)

@@ -7,9 +7,9 @@ behind it, because a bridge repeats a refused delivery for ever.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
-from app.models.dto import TEXT_PATTERN, Inbound, MomentText, Outbound, Quote
+from app.models.dto import TEXT_PATTERN, Inbound, MomentText, Outbound
 
 ITEMS_MAX = 1000
 
@@ -29,16 +29,6 @@ class BridgeBatch(Inbound):
     events: Items = Field(default_factory=list)
     quotes: Items = Field(default_factory=list)
     heartbeat: dict[str, Any] | None = None
-
-    def usable_quotes(self) -> list[Quote]:
-        """Return the prices that can be recorded."""
-        usable = []
-        for quote in self.quotes:
-            try:
-                usable.append(Quote.model_validate(quote))
-            except ValidationError:
-                continue
-        return usable
 
 
 class Acknowledged(Outbound):

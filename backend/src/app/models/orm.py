@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.models import orm_orders  # noqa: F401 (one metadata for all)
+from app.models import orm_market, orm_orders  # noqa: F401 (one metadata for all)
 from app.models.orm_base import (
     AccountKey,
     AccountRef,
@@ -27,7 +27,6 @@ from app.models.orm_base import (
     InstrumentKey,
     Key,
     Medium,
-    MomentKey,
     TextKey,
 )
 
@@ -284,31 +283,6 @@ class TokenKey(Base):
     created_at: Mapped[datetime]
 
 
-class LastPrice(Base):
-    """The mark of an instrument."""
-
-    __tablename__ = "last_prices"
-    __table_args__ = {"schema": "market"}  # noqa: RUF012
-    instrument_id: Mapped[InstrumentKey]
-    price: Mapped[Decimal]
-    source: Mapped[str]
-    source_at: Mapped[datetime]
-    received_at: Mapped[datetime]
-
-
-class FxRate(Base):
-    """What one unit of a currency was in another on a day."""
-
-    __tablename__ = "fx_rates"
-    __table_args__ = {"schema": "market"}  # noqa: RUF012
-    quote: Mapped[TextKey]
-    base: Mapped[TextKey]
-    rate_date: Mapped[date] = mapped_column(primary_key=True)
-    rate: Mapped[Decimal]
-    source: Mapped[str]
-    original_date: Mapped[date | None]
-
-
 class AuditEntry(Base):
     """One link of a stream's chain."""
 
@@ -344,52 +318,3 @@ class Anchor(Base):
     signature: Mapped[bytes]
     public_key: Mapped[bytes]
     heads: Mapped[list[Any]] = mapped_column(JSONB)
-
-
-class Bar(Base):
-    """Open, high, low, close and volume of a span."""
-
-    __tablename__ = "bars"
-    __table_args__ = (
-        Index("bars_time_idx", "bar_at", postgresql_using="brin"),
-        {"schema": "market"},
-    )
-    instrument_id: Mapped[InstrumentKey]
-    resolution: Mapped[TextKey]
-    bar_at: Mapped[MomentKey]
-    open: Mapped[Decimal]
-    high: Mapped[Decimal]
-    low: Mapped[Decimal]
-    close: Mapped[Decimal]
-    volume: Mapped[Decimal]
-    source: Mapped[str]
-    original_date: Mapped[date | None]
-
-
-class Quote(Base):
-    """A sampled price."""
-
-    __tablename__ = "quotes"
-    __table_args__ = (
-        Index("quotes_time_idx", "quote_at", postgresql_using="brin"),
-        {"schema": "market"},
-    )
-    instrument_id: Mapped[InstrumentKey]
-    quote_at: Mapped[MomentKey]
-    price: Mapped[Decimal]
-    source: Mapped[str]
-
-
-class Equity(Base):
-    """What an account was worth."""
-
-    __tablename__ = "equity"
-    __table_args__ = (
-        Index("equity_time_idx", "equity_at", postgresql_using="brin"),
-        {"schema": "market"},
-    )
-    account_id: Mapped[AccountKey]
-    equity_at: Mapped[MomentKey]
-    currency: Mapped[TextKey]
-    cash: Mapped[Decimal]
-    market_value: Mapped[Decimal]

@@ -323,6 +323,17 @@ class ParkedLane(Base):
     cancels_pass: Mapped[bool]
 
 
+class OutboxQuarantine(Base):
+    """One row after a restore, until somebody has reconciled."""
+
+    __tablename__ = "outbox_quarantine"
+    __table_args__ = {"schema": "app"}  # noqa: RUF012
+    only_one: Mapped[bool] = mapped_column(primary_key=True)
+    actor: Mapped[str]
+    reason: Mapped[str]
+    started_at: Mapped[datetime]
+
+
 class OutboxShard(Base):
     """Who may send for a shard."""
 

@@ -164,6 +164,22 @@ async def inbox_report(
     )
 
 
+async def quotes_wanted(connection: asyncpg.Connection, route: str, *, limit: int) -> list[str]:
+    """Name the instruments whose prices matter to a route, what is held first."""
+    rows = await connection.fetch("SELECT app.sp_quotes_wanted($1, $2) AS symbol", route, limit)
+    return [row["symbol"] for row in rows]
+
+
+async def put_calendar(
+    connection: asyncpg.Connection, actor: str, arguments: Sequence[object]
+) -> int:
+    """Make the calendar of an exchange what is told; returns how many days changed."""
+    changed = await connection.fetchval(
+        "SELECT app.sp_calendar_put($1, $2, $3, $4, $5, $6, $7, $8)", actor, *arguments
+    )
+    return int(changed)
+
+
 async def inbox_pending(connection: asyncpg.Connection, owner: str, *, limit: int) -> list[int]:
     """Name the events of owned shards that wait to be applied, in their order."""
     rows = await connection.fetch("SELECT inbox_id FROM app.sp_inbox_pending($1, $2)", owner, limit)

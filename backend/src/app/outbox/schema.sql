@@ -91,3 +91,12 @@ CREATE TABLE app.outbox_shards (
 );
 
 INSERT INTO app.outbox_shards (shard) SELECT g FROM generate_series(0, 15) AS g;
+
+-- One row after a restore: what was sent since the backup is unknown, so nothing but questions
+-- leaves until somebody has reconciled and released it.
+CREATE TABLE app.outbox_quarantine (
+    only_one boolean PRIMARY KEY DEFAULT TRUE CHECK (only_one),
+    actor text NOT NULL,
+    reason text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

@@ -1,15 +1,19 @@
 """When the New York Stock Exchange trades: its sessions, half days and closed days.
 
-The usual library of exchange calendars stands on pandas, which this backend does not load.
+`market.calendar` is filled from here again and again, because rules change and days of mourning are
+announced. The usual library of exchange calendars stands on pandas, which this backend does not
+load.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import holidays
 from holidays.constants import HALF_DAY, PUBLIC
 
+EXCHANGE = "XNYS"
 NEW_YORK = ZoneInfo("America/New_York")
 OPEN, CLOSE, EARLY_CLOSE = time(9, 30), time(16), time(13)
 
@@ -29,6 +33,42 @@ def sessions(first: date, last: date) -> Iterator[tuple[date, datetime, datetime
                 datetime.combine(day, close, NEW_YORK),
             )
         day += timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The sessions of whole years, as `sp_calendar_put` takes them."""
+
+    first: date
+    last: date
+    days: list[date]
+    opens_at: list[datetime]
+    closes_at: list[datetime]
+    early: list[bool]
+
+    def arguments(self) -> list[object]:
+        """Return them in the order of the procedure's arguments, behind the actor."""
+        columns = (self.days, self.opens_at, self.closes_at, self.early)
+        return [EXCHANGE, self.first, self.last, *columns]
+
+
+def calendar_around(today: date) -> Calendar:
+    """Return last year, this one and the next."""
+    return calendar_of(today.year - 1, today.year + 1)
+
+
+def calendar_of(first_year: int, last_year: int) -> Calendar:
+    """Return the sessions of these years, both included."""
+    first, last = date(first_year, 1, 1), date(last_year, 12, 31)
+    found = list(sessions(first, last))
+    return Calendar(
+        first,
+        last,
+        days=[day for day, _, _ in found],
+        opens_at=[opening for _, opening, _ in found],
+        closes_at=[close for _, _, close in found],
+        early=[close.astimezone(NEW_YORK).time() < CLOSE for _, _, close in found],
+    )
 
 
 def bar_spans(resolution: str, first: date, last: date) -> Iterator[tuple[datetime, datetime]]:

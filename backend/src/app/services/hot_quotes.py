@@ -25,22 +25,24 @@ RETRY_S = 1.0
 
 
 class HotQuotes:
-    """Publishes prices, and refills the store from Postgres when a process starts."""
+    """Publishes the prices that come to this process, and follows those that come elsewhere.
 
-    def __init__(self, actor: LmdbActor | None, database: Database, *, follow: bool) -> None:
-        """`follow` keeps refilling: this process serves the store but receives no prices."""
+    A bridge speaks to the API, the other sources to the worker, and the process that serves the
+    store may be a third one. So the marks are read from Postgres every second.
+    """
+
+    def __init__(self, actor: LmdbActor | None, database: Database) -> None:
         self.actor = actor
         self._database = database
-        self._follow = follow
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Refill in the background, so that a process starts without Postgres."""
+        """Follow in the background, so that a process starts without Postgres."""
         if self.actor is not None:
-            self._task = asyncio.create_task(self._refill_until_done(), name="hot-quotes-refill")
+            self._task = asyncio.create_task(self._follow(), name="hot-quotes-follow")
 
     async def stop(self) -> None:
-        """End the refill."""
+        """Follow no longer."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -61,31 +63,37 @@ class HotQuotes:
         return entry is not None and datetime.fromisoformat(json.loads(entry.value)["at"]) > at
 
     async def refill(self) -> int:
-        """Put every mark of Postgres; returns how many."""
+        """Put every mark of Postgres that was received after what is there; returns how many."""
         async with self._database.transaction() as connection:
             prices = await sp.last_prices(connection)
-        await self._put_all(
-            [
-                _entry(
-                    price.symbol,
-                    number_text(price.price),
-                    price.source,
-                    price.source_at,
-                    price.received_at,
-                )
-                for price in prices
-            ]
-        )
-        return len(prices)
+        newer = [
+            _entry(
+                price.symbol,
+                number_text(price.price),
+                price.source,
+                price.source_at,
+                price.received_at,
+            )
+            for price in prices
+            if self._received_at(price.symbol) < price.received_at
+        ]
+        await self._put_all(newer)
+        return len(newer)
 
-    async def _refill_until_done(self) -> None:
-        done = False
-        while self._follow or not done:
+    def _received_at(self, symbol: str) -> datetime:
+        entry = self.actor.get(TABLE, symbol) if self.actor else None
+        if entry is None:
+            return datetime.min.replace(tzinfo=UTC)
+        return datetime.fromisoformat(json.loads(entry.value)["received_at"])
+
+    async def _follow(self) -> None:
+        followed = False
+        while True:
             try:
                 count = await self.refill()
-                if not done:
+                if not followed:
                     log.info("hot_quotes_refilled", count=count)
-                done = True
+                followed = True
             except AppError as error:
                 log.warning("hot_quotes_refill_failed", code=error.code)
             except Exception:

@@ -13,7 +13,6 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ib_async.contract import Contract
 from ib_async.order import Order
 
 from app.core.logging import get_logger
@@ -27,8 +26,9 @@ from app.services.ibkr_conversation import (
     unknown,
 )
 from app.services.ibkr_messages import Snapshot
+from app.services.ibkr_quotes import IbQuotes
 from app.services.ibkr_reports import Reports, Store
-from app.services.ibkr_wire import WireError, steady_s
+from app.services.ibkr_wire import WireError, steady_s, stock
 from app.services.qc_client import number_text
 
 log = get_logger(__name__)
@@ -82,6 +82,7 @@ class InteractiveBrokersBroker:
         self._timeout_s = send_timeout_s
         self._patience = patience or Patience()
         self._reports = Reports(store, fee_wait_s=self._patience.fee_s, on_overflow=self._hang_up)
+        self.quotes = IbQuotes()
         self._conversation: Conversation | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -116,7 +117,7 @@ class InteractiveBrokersBroker:
             talk.place(
                 send.client_order_id,
                 send.broker_account,
-                contract_of(send),
+                stock(send.symbol),
                 order_of(send),
                 timeout_s=self._timeout_s * ANSWER_SHARE,
             )
@@ -248,16 +249,21 @@ class InteractiveBrokersBroker:
     async def _converse(self) -> None:
         """Hold one conversation until it ends; it counts once everything was asked for."""
         talk = Conversation(
-            client_id=self._client_id, reports=self._reports, end_s=self._patience.end_s
+            client_id=self._client_id,
+            reports=self._reports,
+            quotes=self.quotes,
+            end_s=self._patience.end_s,
         )
         try:
             await talk.session.open(self._host, self._port, timeout_s=self._patience.connect_s)
             self._conversation = talk
+            self.quotes.attach(talk.session)
             log.info("tws_connected", accounts=list(talk.session.accounts))
             while not talk.session.closed.is_set():
                 await self._beat(talk)
         finally:
             self._conversation = None
+            self.quotes.detach()
             talk.session.abort("the conversation is over")
 
     async def _beat(self, talk: Conversation) -> None:
@@ -288,12 +294,6 @@ def refusal_of(send: Send) -> str | None:
     if not send.broker_account.startswith(PAPER_PREFIX):
         return f"LIVE_ACCOUNT_REFUSED: {send.broker_account} is no paper account"
     return None
-
-
-def contract_of(send: Send) -> Contract:
-    """Name a stock in US dollars by its symbol; the broker writes a share class behind a space."""
-    symbol = send.symbol.replace(".", " ")
-    return Contract(secType="STK", symbol=symbol, exchange="SMART", currency="USD")
 
 
 def order_of(send: Send) -> Order:

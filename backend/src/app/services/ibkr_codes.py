@@ -39,6 +39,8 @@ WARNINGS_SYSTEM = range(2100, 2200)
 CLIENT_ID_IN_USE = 326
 
 UPSTREAM_LOST = 1100
+# The broker is back and has forgotten which prices were asked for.
+PRICES_LOST = 1101
 UPSTREAM_RESTORED = frozenset({1101, 1102})
 SOCKET_RESET = 1300
 

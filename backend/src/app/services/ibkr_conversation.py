@@ -18,6 +18,7 @@ from app.services import ibkr_codes as codes
 from app.services.broker import Outcome, OutcomeKind
 from app.services.ibkr_codes import Verdict
 from app.services.ibkr_messages import Fill, OrderSeen, Snapshot, StatusSeen
+from app.services.ibkr_quotes import IbQuotes
 from app.services.ibkr_reports import CLIENT_ORDER_ID, Reports
 from app.services.ibkr_wire import TwsSession, steady_s
 
@@ -52,13 +53,14 @@ class Found:
 class Conversation:
     """Listens to one session, reports what it says, and answers those who wait for a word."""
 
-    def __init__(self, *, client_id: int, reports: Reports, end_s: float) -> None:
+    def __init__(self, *, client_id: int, reports: Reports, quotes: IbQuotes, end_s: float) -> None:
         self.session = TwsSession(self, client_id=client_id)
         self.again = asyncio.Event()
         # Since when the broker behind TWS is reached and was asked for everything.
         self.reached_at: float | None = None
         self.is_upstream_lost = False
         self._reports = reports
+        self._quotes = quotes
         self._end_s = end_s
         self._named: dict[str, _Named] = {}
         self._ref_of_id: dict[int, str] = {}
@@ -156,6 +158,14 @@ class Conversation:
         """Report what an execution cost."""
         self._reports.fee(exec_id, fee, currency)
 
+    def on_price(self, request_id: int, kind: int, price: float) -> None:
+        """Hear a price."""
+        self._quotes.on_price(request_id, kind, price)
+
+    def on_data_type(self, request_id: int, kind: int) -> None:
+        """Hear what kind of prices follow."""
+        self._quotes.on_data_type(request_id, kind)
+
     def on_notice(self, request_id: int, code: int, text: str) -> None:
         """Hear of the connection behind TWS, or of one order."""
         if code == codes.UPSTREAM_LOST:
@@ -164,11 +174,15 @@ class Conversation:
         elif code in codes.UPSTREAM_RESTORED:
             log.info("tws_broker_restored", code=code)
             self.is_upstream_lost = False
+            if code == codes.PRICES_LOST:
+                self._quotes.forget()
             self.again.set()
         elif code == codes.SOCKET_RESET:
             self.session.abort("TWS moved to another port")
         elif request_id in self._ref_of_id:
             self._take_verdict(request_id, code, text)
+        elif self._quotes.on_refusal(request_id, code, text):
+            return
         elif code not in codes.WARNINGS_SYSTEM:
             log.warning("tws_notice", request_id=request_id, code=code, text=text)
 

@@ -38,7 +38,7 @@ log = get_logger(__name__)
 
 FRAME_MAX = 1 << 20
 # What the adapter asks for; everything else a TWS may send is skipped.
-MESSAGES = frozenset({3, 4, 5, 9, 11, 15, 53, 55, 59, 101, 102})
+MESSAGES = frozenset({1, 3, 4, 5, 9, 11, 15, 53, 55, 58, 59, 101, 102})
 MESSAGE_ID_MAX = 1000
 REQUEST_IDS_FROM = 1_000_000_000
 # Room below the limit of 50 messages a second, which TWS answers by hanging up.
@@ -117,6 +117,20 @@ class TwsSession:
         """Write the cancel to the socket."""
         self._call(self._client.cancelOrder, order_id)
 
+    def watch(self, symbol: str) -> int:
+        """Ask for the prices of a stock as they change; returns the number of the request."""
+        request_id = self._take_request_id()
+        self._call(self._client.reqMktData, request_id, stock(symbol), "", False, False, "")
+        return request_id
+
+    def unwatch(self, request_id: int) -> None:
+        """Ask for no more of these prices."""
+        self._call(self._client.cancelMktData, request_id)
+
+    def _take_request_id(self) -> int:
+        taken, self._next_request_id = self._next_request_id, self._next_request_id + 1
+        return taken
+
     async def snapshot(self) -> Snapshot:
         """Ask all three sources; the question is asked after this call, shared by all waiting."""
         if self._queued is None:
@@ -128,7 +142,7 @@ class TwsSession:
         async with self._asking:
             self._queued = None
             self._snapshot = Snapshot()
-            request_id, self._next_request_id = self._next_request_id, self._next_request_id + 1
+            request_id = self._take_request_id()
             answers = [self._expect(key) for key in ("working", "completed", request_id)]
             self._call(self._client.reqAllOpenOrders)
             self._call(self._client.reqCompletedOrders, True)
@@ -333,6 +347,14 @@ class _Receiver:
             fee = Decimal(repr(report.commission))
             self._session.listener.on_fee(report.execId, fee, report.currency)
 
+    def priceSizeTick(  # noqa: N802
+        self, request_id: int, kind: int, price: float, _size: float
+    ) -> None:
+        self._session.listener.on_price(request_id, kind, price)
+
+    def marketDataType(self, request_id: int, kind: int) -> None:  # noqa: N802
+        self._session.listener.on_data_type(request_id, kind)
+
     def error(self, request_id: int, code: int, text: str, _advanced: str) -> None:
         self._session.listener.on_notice(request_id, code, text[:TEXT_MAX])
 
@@ -341,6 +363,13 @@ class _Receiver:
 
     def setEventsDone(self) -> None:  # noqa: N802
         self._session.end()
+
+
+def stock(symbol: str) -> Contract:
+    """Name a stock in US dollars by its symbol; the broker writes a share class behind a space."""
+    return Contract(
+        secType="STK", symbol=symbol.replace(".", " "), exchange="SMART", currency="USD"
+    )
 
 
 def steady_s() -> float:

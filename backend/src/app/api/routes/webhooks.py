@@ -10,17 +10,12 @@ from app.api.openapi import BATCH_REF, problems
 from app.api.routing import StrictRoute
 from app.auth.service_tokens import check_signature
 from app.core import errors
-from app.core.logging import get_logger
 from app.core.problems import validation_failed
 from app.core.strict_json import parse_strict_json
 from app.models.bridge import Acknowledged, BridgeBatch
-from app.services import sp
-
-log = get_logger(__name__)
+from app.services import quotes, sp
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"], route_class=StrictRoute)
-
-QUOTES_SOURCE = "quantconnect"
 
 
 def parse_batch(body: bytes) -> BridgeBatch:
@@ -64,9 +59,8 @@ async def report(
     batch = parse_batch(body)
     if x_bridge_source != batch.source:
         raise errors.SignatureInvalid("X-Bridge-Source differs from the source in the body.")
-    quotes = [quote.model_dump(exclude_none=True) for quote in batch.usable_quotes()]
-    if len(quotes) < len(batch.quotes):
-        log.warning("quotes_left_out", count=len(batch.quotes) - len(quotes), source=batch.source)
+    bridge = quotes.BridgeQuotes(batch.quotes)
+    heard = await bridge.take()
     async with database.transaction() as connection:
         acknowledged = await sp.inbox_put(
             connection,
@@ -76,9 +70,8 @@ async def report(
             events=batch.events,
             heartbeat=batch.heartbeat,
         )
-        if quotes:
-            await sp.record_quotes(connection, QUOTES_SOURCE, quotes)
-    await hot_quotes.publish(QUOTES_SOURCE, quotes)
+        recorded = await quotes.record(connection, bridge.name, heard)
+    await hot_quotes.publish(bridge.name, recorded)
     if batch.events or batch.heartbeat:
         database.notify_poke()
     return Acknowledged(acknowledged=acknowledged)

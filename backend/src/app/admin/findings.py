@@ -1,0 +1,63 @@
+"""What the doctor finds: how each check went, what is wrong, and what to do about it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from app.admin.machine import Machine
+from app.services.database_setup import SetupSettings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: str
+    what: str
+    remedy: str = ""
+
+
+def ok(what: str) -> Finding:
+    """All is well."""
+    return Finding("ok", what)
+
+
+def warn(what: str, remedy: str) -> Finding:
+    """Somebody should look before it becomes worse."""
+    return Finding("warn", what, remedy)
+
+
+def fail(what: str, remedy: str) -> Finding:
+    """A promise does not hold."""
+    return Finding("fail", what, remedy)
+
+
+def graded(value: float, what: str, remedy: str, *, warn_at: float, fail_at: float) -> Finding:
+    """Judge a figure of which less is better."""
+    level = "fail" if value >= fail_at else "warn" if value >= warn_at else "ok"
+    return Finding(level, what, "" if level == "ok" else remedy)
+
+
+@dataclass
+class Patient:
+    """The installation, and a superuser's connection to its database."""
+
+    machine: Machine
+    settings: SetupSettings
+    connection: psycopg.Connection
+    # Whether processes are left alone: only the database and this machine are looked at.
+    direct: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Return rows."""
+        return self.connection.execute(query.encode(), arguments).fetchall()
+
+    def row(self, query: str, *arguments: object) -> tuple[Any, ...]:
+        """Return the one row."""
+        return self.rows(query, *arguments)[0]
+
+
+Check = Callable[[Patient], Iterator[Finding]]
