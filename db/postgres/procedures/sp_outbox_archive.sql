@@ -1,6 +1,6 @@
 -- sp_outbox_archive(event, outcome) -> nothing
--- Moves a row that is done from app.events_outbox to app.events_done. A lane with nothing left waits
--- for nothing.
+-- Moves a row that is done from app.events_outbox to app.events_done. A lane with nothing left
+-- waits for nothing.
 -- The caller holds the stream lock. Internal. Test: test_sp_sends.py
 
 CREATE OR REPLACE FUNCTION app.sp_outbox_archive(p_event_id bigint, p_outcome text)

@@ -1,8 +1,8 @@
 -- sp_outbox_park(stream, outcome, reason, retry after, cancels pass) -> nothing
 -- Lets a lane wait. An unknown outcome is asked after by the schedule 1, 2, 5, 10, 30 s; what was
 -- not sent is tried again after anything up to 0.5 s, doubling to 60 s, or when the route said; a
--- lane without authority waits a minute. A lane that waits for an answer or a price, not for its route,
--- lets cancels pass. The count starts anew when something gets through.
+-- lane without authority waits a minute. A lane that waits for an answer or a price, not for its
+-- route, lets cancels pass. The count starts anew when something gets through.
 -- The caller holds the stream lock. Internal. Test: test_sp_sends.py
 
 CREATE OR REPLACE FUNCTION app.sp_outbox_park(

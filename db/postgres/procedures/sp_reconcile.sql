@@ -56,7 +56,7 @@ BEGIN
                     format('%s of %s differs at the broker', f.figure, f.subject), FALSE
                 );
             END IF;
-            RETURN NEXT to_jsonb(v_break);
+            RETURN QUERY SELECT to_jsonb(v_break);
         END IF;
     END LOOP;
 
@@ -85,7 +85,7 @@ BEGIN
             v_break.account_id, c_actor, 'recon.mended',
             jsonb_build_object('break_id', v_break.break_id)
         );
-        RETURN NEXT to_jsonb(v_break);
+        RETURN QUERY SELECT to_jsonb(v_break);
     END LOOP;
 END
 $$;
