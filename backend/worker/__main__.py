@@ -42,6 +42,7 @@ Settings come from the environment and from the files of SECRETS_DIR:
   IB_CLIENT_ID (1 to 999999, default 11; one worker only, always the same),
   REPLAY_QUOTES_URL (none: no prices of source replay),
   SEND_TIMEOUT_S, SEND_VALID_S, SHARD_LEASE_S, POLL_INTERVAL_MS, QUERY_AFTER_S,
+  OPEN_QUERY_AFTER_S, RECONCILE_EVERY_S,
   ANCHOR_SINK (folder:/path or git:/path-or-address; none: no anchors), ANCHOR_EVERY_S,
   WORKER_METRICS_HOST, WORKER_METRICS_PORT, LOG_LEVEL;
   secrets app_worker_password, webhook_hmac, qc_token, anchor_key.

@@ -169,6 +169,10 @@ class Campaign:
             burning = asyncio.create_task(fire.burn())
             try:
                 await place_all(traders, seed, orders, book)
+                if self.control:
+                    # Sends come after answers; without kills among them nothing would be proved.
+                    with contextlib.suppress(AssertionError):
+                        await eventually(self.unsettled, lambda seen: seen == 0, 60)
             finally:
                 self.armed.unlink(missing_ok=True)
                 burning.cancel()

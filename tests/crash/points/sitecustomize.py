@@ -95,7 +95,8 @@ def wrapped(call: Callable[..., Any], before: str, after: str) -> Callable[..., 
     async def awaited(*args: Any, **kwargs: Any) -> Any:
         pass_point(before, generator)
         result = await call(*args, **kwargs)
-        if WHEN.get(after, always)(result, *args):
+        counts: Callable[..., bool] = WHEN.get(after, always)
+        if counts(result, *args):
             pass_point(after, generator)
         return result
 
