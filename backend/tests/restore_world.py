@@ -218,7 +218,12 @@ class Writers:
             request = self.desk.request(client_order_id=new_id(), account_id=account, quantity=1)
             try:
                 await place(connection, request)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (
+                OSError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+            ):
                 return
             self.acknowledged[str(request.client_order_id)] = time.time()
 

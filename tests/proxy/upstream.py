@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
@@ -115,7 +116,8 @@ async def _problem(send: Send, status: int, code: str) -> None:
 
 
 async def _answer(send: Send, status: int, said: Any, headers: dict[str, str]) -> None:
-    body = json.dumps(said).encode() if said is not None else b""
+    # The body of a 304 would be read as the beginning of the next answer.
+    body = b"" if said is None or status == HTTPStatus.NOT_MODIFIED else json.dumps(said).encode()
     headers = {**headers, "Content-Length": str(len(body))}
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})

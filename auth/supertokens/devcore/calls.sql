@@ -298,3 +298,6 @@ AS $$
     )
     SELECT CASE WHEN EXISTS (SELECT FROM changed) THEN auth_dev.ok() ELSE auth_dev.gone() END
 $$;
+
+-- Nobody but their owner, the core, calls them.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA auth_dev FROM PUBLIC;

@@ -202,8 +202,7 @@ async def test_the_worker_calls_nothing_of_the_api_and_the_api_nothing_of_the_wo
         " AND has_function_privilege('app_write', oid, 'EXECUTE')"
         " AND has_function_privilege('app_worker', oid, 'EXECUTE')"
     )
-    # Quotes of a bridge come to the API, those of Interactive Brokers to the worker.
-    assert {row["proname"] for row in both} == {"sp_schema_revision", "sp_record_quotes"}
+    assert {row["proname"] for row in both} == {"sp_schema_revision"}
 
 
 async def test_app_migrate_inherits_nothing_and_must_become_the_owner(database: Database) -> None:

@@ -223,7 +223,7 @@ def test_an_alert_says_what_happened_and_why() -> None:
 def test_every_kind_of_alert_and_limit_has_words() -> None:
     assert set(tables_risk.ALERTS) == {
         "denied", "rejected", "lost", "overfill", "late_fill", "corrected", "stale_price",
-        "no_price", "integrity_break",
+        "no_price", "integrity_break", "recon_break",
     }  # fmt: skip
     assert set(tables_risk.LIMITS) == {
         "order_quantity", "order_notional", "position_quantity", "open_orders",
