@@ -151,6 +151,8 @@ class Person:
 
     async def press_in(self, name: str, place: tuple[int, int]) -> None:
         """Click into the painted grid of a table."""
+        # A press outside of the window is nobody's.
+        await self.table(name).scroll_into_view_if_needed()
         table = await self.table(name).bounding_box()
         assert table
         await self.page.mouse.click(table["x"] + place[0], table["y"] + place[1])
