@@ -107,14 +107,6 @@ async def test_a_list_that_contradicts_is_a_break_only_when_it_cannot_be_old(
     assert ("execution", "E-1", 1000, 1005, "mended") in await _breaks(desk)
 
 
-async def test_one_id_with_two_contents_is_a_break_when_a_report_says_so(
-    desk: World, order: Any
-) -> None:
-    await desk.fill(order, "4", exec_id="E-1")
-    assert await desk.fill(order, "5", exec_id="E-1") == "illegal"
-    assert await _breaks(desk) == [("execution", "E-1", 400, 500, "open")]
-
-
 @pytest.mark.parametrize(
     "changes",
     [
