@@ -229,6 +229,16 @@ async def reconcile(connection: asyncpg.Connection) -> list[dict[str, Any]]:
     return [json.loads(row["one"]) for row in rows]
 
 
+async def executions_listed(
+    connection: asyncpg.Connection, source: str, fills: Sequence[dict[str, Any]]
+) -> int:
+    """Hold a broker's list of executions against ours; says how many were missing."""
+    missing = await connection.fetchval(
+        "SELECT app.sp_executions_listed($1, $2::text::jsonb)", source, json.dumps(list(fills))
+    )
+    return int(missing)
+
+
 async def outbox_age(connection: asyncpg.Connection) -> OutboxAge:
     """Measure what is owed."""
     row = await connection.fetchrow(
