@@ -162,6 +162,42 @@ class Venue:
             self.ticked_at = now
             self.commit()
 
+    def open_account(self, project_id: int, cash: Decimal) -> None:
+        """Give a project its opening cash, once."""
+        with self.lock:
+            self._keep(self.book.open_account(project_id, cash))
+            self.commit()
+
+    def reload(self, project_id: int) -> tuple[int, dict[int, int]]:
+        """Begin a new run: its first order's number, and of open orders how much has happened.
+
+        What nobody was told of by then, nobody will be.
+        """
+        with self.lock:
+            self._events[project_id].clear()
+            opened = (o for o in self.book.open.values() if o.project_id == project_id)
+            return len(self.book.orders) + 1, {o.order_id: len(o.events) for o in opened}
+
+    def liquidate(self, project_id: int) -> None:
+        """Cancel what is open and trade every position to nothing."""
+        with self.lock:
+            for order in [o for o in self.book.open.values() if o.project_id == project_id]:
+                self._keep(self.book.cancel(order.order_id, utc_now()))
+            positions = self.book.accounts[project_id].positions
+            held = {symbol: it.quantity for symbol, it in positions.items() if it.quantity}
+        for symbol, quantity in held.items():
+            self.place(
+                project_id=project_id,
+                tag="Liquidated",
+                symbol=symbol,
+                side="sell" if quantity > 0 else "buy",
+                quantity=abs(quantity),
+                limit_price=None,
+                time_in_force="gtc",
+            )
+        with self.lock:
+            self.commit()
+
     def orders(self, project_id: int | None = None) -> list[Order]:
         """All orders ever placed, of one project or all; call under the lock."""
         orders = self.book.orders.values()

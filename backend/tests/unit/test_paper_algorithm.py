@@ -1,6 +1,5 @@
 """The bridge and what LEAN may do to it: lost tags, parsed times, full quotas, full stores."""
 
-import importlib
 import json
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +9,7 @@ import pytest
 from lean_world import Lean, TaglessTransactions, lean
 from paper_world import PROJECT, make_command, order_fields
 
-from paper.algorithm_imports import Transactions
+from paper.lean_tickets import Transactions
 
 __all__ = ["lean"]
 
@@ -168,6 +167,6 @@ def test_a_deployment_without_its_parameters_does_not_start(lean: Lean, name: st
 
 def test_the_bridge_sends_money_and_prices_as_the_decimals_that_were_meant(lean: Lean) -> None:
     lean.deploy()
-    number = importlib.import_module("feed").number  # the project's second file
+    number = type(lean.algorithm).initialize.__globals__["number"]  # of the project's feed.py
     values = [0.1 + 0.2, 1e-9, 100000.0, 89.54, -3.5, 0.0]
     assert [number(value) for value in values] == ["0.3", "0", "100000", "89.54", "-3.5", "0"]
