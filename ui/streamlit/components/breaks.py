@@ -26,7 +26,7 @@ def fault(reason: str, phrase: str) -> str | None:
 
 @st.fragment(run_every=5)
 def resolving(user: User, scope: Scope) -> None:
-    """A popover for administrators while there is an open break; else nothing is drawn."""
+    """A form for administrators while there is an open break; else nothing is drawn."""
     if user.role != "admin":
         return
     reading = panel.read("alerts", ro_db.alerts, user, scope.ids)
@@ -34,7 +34,8 @@ def resolving(user: User, scope: Scope) -> None:
     if said := change_flow.said():
         st.toast(formats.plain(said.text), icon=":material/check:")
     if rows:
-        with st.popover("Resolve a break", icon=":material/handshake:", key="breaks"):
+        # At the end of the page there is no room for a popover to open into.
+        with st.expander("Resolve a break", icon=":material/handshake:", key="breaks"):
             _form(user, rows, scope)
 
 
