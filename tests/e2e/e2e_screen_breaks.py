@@ -67,9 +67,12 @@ async def test_a_break_is_resolved_by_an_administrator_alone_and_its_account_res
     await expect(person.page.get_by_text(re.compile("Break .* is resolved"))).to_be_visible()
     ended = await database.fetchrow(STATE, exec_id)
     assert tuple(ended) == ("resolved", "the desk sold by telephone")
-    await expect(person.page.get_by_text(exec_id)).to_have_count(0)
     async with Trader(platform, "admin") as admin:
         scope = {"scope": "account", "scope_id": account_id, "reason": "looked into"}
         resumed = await admin.client.post("/api/trading/resume", json=scope)
     assert resumed.json()["state"] == "active"
+    # Until then the head of the page named it as the reason of the account's state.
+    await person.page.reload()
+    await person.drawn("Dashboard")
+    await expect(person.page.get_by_text(exec_id)).to_have_count(0)
     assert looker.breaches() == person.breaches() == []
