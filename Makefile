@@ -3,6 +3,9 @@
 .PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose bench bench-reads test-api-fuzz \
 	test-contract test-crash test-restore
 MAKEFLAGS += --no-print-directory
+# Hundreds of processes start in a run of the tests; none need compile what another has.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.run/pycache
 
 ARGS :=
 PYTHON_TREES := backend auth/supertokens ops/native ops/quantconnect tests ui

@@ -11,7 +11,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
-from paper.algorithm_imports import QCAlgorithm, load_algorithm
+from paper.algorithm_imports import load_algorithm
 from paper.faults import Faults
 from paper.launches import (
     ALIVE,
@@ -37,12 +37,14 @@ QUEUE_MAX = 10_000
 class Deployment:
     """One running algorithm with its queue of commands."""
 
-    def __init__(
-        self, project_id: int, algorithm: QCAlgorithm, venue: Venue, faults: Faults
-    ) -> None:
+    def __init__(self, project_id: int, algorithm: Any, venue: Venue, faults: Faults) -> None:
         self.project_id, self.algorithm_id = project_id, algorithm.algorithm_id
         self._faults = faults
-        self._algorithm, self._venue = algorithm, venue
+        self._algorithm, self._venue, self._store = algorithm, venue, algorithm.object_store
+        # How many corrections and busts of this project the feed has; saved along with it.
+        self._told_key = f"paper/{project_id}/restated"
+        known = self._store.contains_key(self._told_key)
+        self._told = int(self._store.read(self._told_key)) if known else 0
         # In memory only: a crash loses what waits, as it does in LEAN.
         self._commands: deque[str] = deque()
 
@@ -79,12 +81,35 @@ class Deployment:
 
     def report(self, ticked: bool) -> None:
         """Tell the algorithm what happened, and let it do what it has scheduled."""
-        for event in self._deliveries(self._venue.take_events(self.project_id)):
+        events = self._venue.take_events(self.project_id)
+        for event in self._deliveries(events):
             sign = self._venue.book.orders[event.order_id].sign
             self._guarded(self._algorithm.on_order_event, order_event(event, sign))
+        for event in (event for event in events if event.quantity):
+            self._venue.restate(event)
+        for event in self._venue.restated(self.project_id, self._told):
+            self._guarded(self._tell_restated, event)
         if ticked:
             self._guarded(self._algorithm._show, dict(self._venue.book.prices))
         self._guarded(self._algorithm.schedule.run_due, monotonic())
+
+    def _tell_restated(self, event: OrderEvent) -> None:
+        """Report a correction or a bust through the bridge's feed: LEAN itself has no word for it.
+
+        The feed and how far it was told reach the disk together, so each is reported once.
+        """
+        tag = self._venue.book.orders[event.order_id].tag
+        exec_id = f"{self.algorithm_id}-{event.order_id}-{event.event_id}"
+        detail: dict[str, Any] = {"exec_id": exec_id, "exec_revision": event.revision}
+        detail["event_id"] = f"{exec_id}.{event.revision}"
+        if event.quantity:
+            detail |= {"status": event.status, "fee": str(event.fee), "fee_currency": "USD"}
+            detail |= {"fill_quantity": str(event.quantity), "fill_price": str(event.price)}
+        with self._algorithm._lock:
+            self._algorithm._feed.emit("order_event" if event.quantity else "bust", tag, **detail)
+            self._told += 1
+            self._store.save(self._told_key, str(self._told))
+            self._algorithm._save()
 
     def _deliveries(self, events: list[OrderEvent]) -> list[OrderEvent]:
         """What the algorithm is told, after the faults: nothing, twice, or the last thing first."""

@@ -66,6 +66,9 @@ class Metrics:
         self.recon_breaks = counter(
             "recon_breaks_total", "Differences to a broker's figures, by what became.", "state"
         )
+        self.executions_missing = counter(
+            "executions_missing_total", "Executions that only a venue's own list told of."
+        )
         self.breaker_open = gauge("route_breaker_open", "1 while a route is left alone.", "route")
         self.integrity_breaks = gauge(
             "integrity_breaks", "Figures that are not what the executions make them."

@@ -1,6 +1,6 @@
 -- sp_audit_entry(the fields of a row) -> the text that is hashed
--- The very text of jsonb_build_array(...), put together by hand: a verification is half as fast
--- again by that. A null field makes it null, which no row can hold.
+-- The very text of jsonb_build_array(...), put together by hand: a verification is faster by half
+-- that way. No field is null, in the table neither.
 -- Internal. Test: test_audit_chain.py
 
 CREATE OR REPLACE FUNCTION app.sp_audit_entry(
@@ -10,5 +10,7 @@ CREATE OR REPLACE FUNCTION app.sp_audit_entry(
 LANGUAGE sql
 STABLE
 PARALLEL SAFE
-RETURN '[' || p_stream_id || ', ' || p_seq || ', ' || p_epoch_us || ', ' || to_json(p_actor)
-    || ', ' || to_json(p_db_user) || ', ' || to_json(p_action) || ', ' || p_detail || ']';
+RETURN format(
+    '[%s, %s, %s, %s, %s, %s, %s]', p_stream_id, p_seq, p_epoch_us, to_json(p_actor),
+    to_json(p_db_user), to_json(p_action), p_detail
+);

@@ -20,6 +20,8 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    -- Of the first slice, what lies before the first number too.
+    v_from bigint := CASE WHEN p_from_seq > 1 THEN p_from_seq ELSE -9223372036854775807 END;
     -- The first number after the slice.
     v_end bigint := p_from_seq + p_rows_max;
     v_head_seq bigint;
@@ -36,16 +38,27 @@ BEGIN
         WHERE a.stream_id = p_stream_id AND a.seq = p_from_seq - 1;
     END IF;
 
-    WITH links AS (
+    -- OFFSET 0 keeps a query from being merged into the one around it: a hash is computed once a
+    -- row, and what is put in order is narrow.
+    WITH entries AS (
         SELECT
-            a.*,
-            p_from_seq - 1 + row_number() OVER w AS expected_seq,
-            lag(a.hash, 1, v_before) OVER w AS expected_prev_hash
+            a.seq, a.prev_hash, a.hash,
+            a.hash <> app.sp_audit_hash(
+                a.prev_hash, a.stream_id, a.seq, a.epoch_us, a.actor, a.db_user, a.action, a.detail
+            ) AS edited
         FROM audit.audit_log AS a
         WHERE a.stream_id = p_stream_id
-            AND (a.seq >= p_from_seq OR p_from_seq = 1)
-            AND (a.seq < v_end OR v_end IS NULL)
-        WINDOW w AS (ORDER BY a.seq)
+            AND a.seq >= v_from
+            AND a.seq <= coalesce(v_end - 1, 9223372036854775807)
+        OFFSET 0
+    ),
+    links AS (
+        SELECT
+            e.*,
+            p_from_seq - 1 + row_number() OVER w AS expected_seq,
+            lag(e.hash, 1, v_before) OVER w AS expected_prev_hash
+        FROM entries AS e
+        WINDOW w AS (ORDER BY e.seq)
     ),
     judged AS (
         SELECT
@@ -54,12 +67,10 @@ BEGIN
                 WHEN l.seq < l.expected_seq OR l.seq > v_head_seq THEN 'extra'
                 WHEN l.seq > l.expected_seq THEN 'missing'
                 WHEN l.prev_hash IS DISTINCT FROM l.expected_prev_hash THEN 'link'
-                WHEN l.hash <> app.sp_audit_hash(
-                    l.prev_hash, l.stream_id, l.seq, l.epoch_us, l.actor, l.db_user, l.action,
-                    l.detail
-                ) THEN 'content'
+                WHEN l.edited THEN 'content'
             END AS fault
         FROM links AS l
+        OFFSET 0
     )
     SELECT
         count(*),

@@ -66,6 +66,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_outbox_age,
     app.sp_query_open,
     app.sp_reconcile,
+    app.sp_executions_listed,
     app.sp_bridges,
     app.sp_audit_verify,
     app.sp_audit_heads,

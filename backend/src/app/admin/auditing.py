@@ -70,13 +70,12 @@ async def _connected(said: Namespace, command: "Command") -> Rows:
 
 async def _verify(connection: asyncpg.Connection, settings: SetupSettings, said: Namespace) -> Rows:
     heads, _ = await repo.heads(connection)
-    streams = [it.stream_id for it in heads if said.account in (None, str(it.stream_id))]
+    streams = {it.stream_id: it.seq for it in heads if said.account in (None, str(it.stream_id))}
     if not streams:
         raise Failed(f"there is no account {said.account}")
     began = time.monotonic()
     async with connected(settings, VERIFIERS) as connections:
-        chosen = [it for it in heads if it.stream_id in streams]
-        reports = await repo.verify_all(connections, chosen)
+        reports = await repo.verify_all([*map(repo.slices, connections)], streams)
     seconds = round(time.monotonic() - began, 3)
     broken = [
         {"account_id": it.stream_id, "broken_seq": it.broken_seq, "why": it.why}

@@ -155,7 +155,8 @@ def chains(it: Patient) -> Iterator[Finding]:
 async def _verified(it: Patient) -> tuple[int, list[str], int]:
     async with connected(it.settings, VERIFIERS) as connections:
         heads, _ = await repo.heads(connections[0])
-        reports = await repo.verify_all(connections, heads)
+        lengths = {head.stream_id: head.seq for head in heads}
+        reports = await repo.verify_all([*map(repo.slices, connections)], lengths)
     broken = [
         f"account {one.stream_id} at {one.broken_seq} ({one.why})"
         for one in reports

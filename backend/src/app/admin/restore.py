@@ -220,7 +220,8 @@ async def _chains(
 ) -> tuple[int, list[dict[str, Any]]]:
     """Verify every chain, and that what the backup saw of them is in there."""
     heads, _ = await repo.heads(connections[0])
-    reports = await repo.verify_all(connections, heads)
+    lengths = {head.stream_id: head.seq for head in heads}
+    reports = await repo.verify_all([*map(repo.slices, connections)], lengths)
     broken: list[dict[str, Any]] = [
         {"account_id": it.stream_id, "seq": it.broken_seq, "why": it.why}
         for it in reports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,60 +38,57 @@ class ChainReport:
 Slice = Callable[[int, int, int], Awaitable[Any]]
 
 
-async def verify_slices(read: Slice, stream_id: int, rows: int = ROWS_A_SLICE) -> ChainReport:
-    """Verify a stream slice by slice, each as of its own moment, up to the first broken row."""
-    checked, next_seq = 0, 1
-    while True:
-        found = await read(stream_id, next_seq, rows)
-        checked += found["checked"]
-        if found["broken_seq"] is not None or found["next_seq"] is None:
-            return ChainReport(stream_id, checked, found["broken_seq"], found["why"])
-        next_seq = found["next_seq"]
-
-
-async def verify(connection: asyncpg.Connection, stream_id: int) -> ChainReport:
-    """Verify a stream; the connection is not in a transaction, or in one of READ COMMITTED."""
+def slices(connection: asyncpg.Connection) -> Slice:
+    """Read slices on a connection that is in no transaction, or in one of READ COMMITTED."""
 
     async def read(*slice_: int) -> Any:
         return await connection.fetchrow("SELECT * FROM app.sp_audit_verify($1, $2, $3)", *slice_)
 
-    return await verify_slices(read, stream_id)
+    return read
+
+
+async def verify(connection: asyncpg.Connection, stream_id: int) -> ChainReport:
+    """Verify a stream from its first row to its last."""
+    [report] = await verify_all([slices(connection)], {stream_id: 0})
+    return report
 
 
 async def verify_all(
-    connections: Sequence[asyncpg.Connection], heads: Sequence[Head], rows: int = ROWS_A_SLICE
+    readers: Sequence[Slice], lengths: Mapping[int, int], rows: int = ROWS_A_SLICE
 ) -> list[ChainReport]:
-    """Verify many streams on several connections at once: slices of one chain, too, are alone.
+    """Verify streams of known lengths, as many slices at once as there are readers.
 
-    What was appended meanwhile is verified as well; of a broken chain the first broken row is told.
+    Each slice is as of its own moment. What was appended meanwhile is verified as well; of a broken
+    chain the first broken row is told.
     """
-    checked = dict.fromkeys((head.stream_id for head in heads), 0)
+    checked = dict.fromkeys(lengths, 0)
     broken: dict[int, tuple[int, str]] = {}
     # The last ones first, for they are taken from the end.
     waiting = [
-        (head.stream_id, first)
-        for head in reversed(heads)
-        for first in reversed(range(1, max(head.seq, 1) + 1, rows))
+        (stream_id, first)
+        for stream_id, length in reversed(lengths.items())
+        for first in reversed(range(1, max(length, 1) + 1, rows))
     ]
-    last = {head.stream_id: max(0, head.seq - 1) // rows * rows + 1 for head in heads}
 
-    async def work(connection: asyncpg.Connection) -> None:
+    async def work(read: Slice) -> None:
         while waiting:
             stream_id, first = waiting.pop()
-            found = await connection.fetchrow(
-                "SELECT * FROM app.sp_audit_verify($1, $2, $3)", stream_id, first, rows
-            )
+            try:
+                found = await read(stream_id, first, rows)
+            except BaseException:
+                waiting.clear()
+                raise
             checked[stream_id] += found["checked"]
             if found["broken_seq"] is not None:
                 one = (found["broken_seq"], found["why"])
                 broken[stream_id] = min(one, broken.get(stream_id, one))
-            elif found["next_seq"] is not None and first >= last[stream_id]:
+            elif found["next_seq"] is not None and found["next_seq"] > lengths[stream_id]:
                 waiting.append((stream_id, found["next_seq"]))
 
-    await asyncio.gather(*(work(connection) for connection in connections))
+    await asyncio.gather(*map(work, readers))
     return [
-        ChainReport(head.stream_id, checked[head.stream_id], *broken.get(head.stream_id, (None,)))
-        for head in heads
+        ChainReport(stream_id, checked[stream_id], *broken.get(stream_id, (None,)))
+        for stream_id in lengths
     ]
 
 

@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     query_after_s: float = Field(default=3.0, gt=0)
     # Orders that work at a venue are asked about when nothing was heard for so long.
     open_query_after_s: float = Field(default=600.0, ge=1)
+    # How often the venues' own lists of executions are read.
+    executions_every_s: float = Field(default=60.0, gt=0)
     # How often positions and cash are held against the brokers' reports.
     reconcile_every_s: float = Field(default=20.0, gt=0)
     order_ttl_s: float = Field(default=120.0, gt=0)
