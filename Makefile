@@ -8,6 +8,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.run/pycache
 
 ARGS :=
+CONTRACT = --histories $(or $(HISTORIES),1000) --seed $(or $(SEED),1) \
+	$(if $(REPLAY),--replay $(REPLAY))
 PYTHON_TREES := backend auth/supertokens ops/native ops/quantconnect tests ui
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-package informania-backend
@@ -89,9 +91,9 @@ test-restore: setup ## Lose a database under load and get it back; prints RPO an
 
 test-contract: setup ## Books, figures, matching, QuantConnect's wire against foreign code (HISTORIES=1000 SEED=1; REPLAY=FILE)
 	@scripts/init_contract.sh
-	@[[ -n "$(REPLAY)" ]] || .venv/bin/python tests/contract/run_clients.py
-	@.venv/bin/python tests/contract/run.py --histories $(or $(HISTORIES),1000) \
-		--seed $(or $(SEED),1) $(if $(REPLAY),--replay $(REPLAY))
+	@$(if $(REPLAY),,.venv/bin/python tests/contract/run_clients.py)
+	@$(if $(filter-out matching-%,$(notdir $(REPLAY))),,.venv/bin/python tests/contract/run_matching.py $(CONTRACT))
+	@$(if $(filter matching-%,$(notdir $(REPLAY))),,.venv/bin/python tests/contract/run.py $(CONTRACT))
 
 check: setup ## Check style, types, contracts, SQL and shell
 	@scripts/check.sh
