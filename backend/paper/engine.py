@@ -11,7 +11,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
-from paper.algorithm_imports import load_algorithm
+from paper.algorithm_imports import QCAlgorithm, load_algorithm
 from paper.faults import Faults
 from paper.launches import (
     ALIVE,
@@ -56,11 +56,11 @@ class Deployment:
     @property
     def statistics(self) -> dict[str, str]:
         """What the algorithm shows of itself."""
-        return self._algorithm.runtime_statistics
+        return dict(self._algorithm.runtime_statistics)
 
     @property
     def has_quit(self) -> bool:
-        return self._algorithm.has_quit
+        return bool(self._algorithm.has_quit)
 
     def enqueue(self, payload: str) -> bool:
         """Queue a command; True says that and nothing more."""
