@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from paper_world import HMAC_KEY, PROJECT, PaperProcess, Receiver, order_fields, receiver, until
 
+from app.services.qc_api import ENDPOINTS
+
 __all__ = ["receiver"]
 
+# Of charts the venue has none.
+NOT_SERVED = {"backtests/chart/read", "backtests/insights/read", "live/chart/read"}
 BRIDGE = Path(__file__).resolve().parents[3] / "ops" / "quantconnect"
 Json = dict[str, Any]
 
@@ -102,6 +106,11 @@ def test_a_file_stays_within_its_project(paper: PaperProcess, name: str) -> None
     refused(paper, "files/update", projectId=project, name="main.py", newName=name)
     found = {it["name"] for it in done(paper, "files/read", projectId=project)["files"]}
     assert found == {path.name for path in BRIDGE.glob("*.py")}
+
+
+def test_the_venue_answers_what_the_client_can_ask(paper: PaperProcess) -> None:
+    unknown = {path for path in ENDPOINTS if paper.call(path, {}).status_code == 404}
+    assert unknown == NOT_SERVED
 
 
 def test_what_makes_no_sense_is_refused_and_not_an_error(paper: PaperProcess) -> None:
