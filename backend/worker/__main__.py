@@ -44,6 +44,7 @@ Settings come from the environment and from the files of SECRETS_DIR:
   REPLAY_QUOTES_URL (none: no prices of source replay),
   SEND_TIMEOUT_S, SEND_VALID_S, SHARD_LEASE_S, POLL_INTERVAL_MS, QUERY_AFTER_S,
   OPEN_QUERY_AFTER_S, EXECUTIONS_EVERY_S, RECONCILE_EVERY_S,
+  NOTIFY_ALLOW_PRIVATE,
   ANCHOR_SINK (folder:/path or git:/path-or-address; none: no anchors), ANCHOR_EVERY_S,
   WORKER_METRICS_HOST, WORKER_METRICS_PORT, LOG_LEVEL;
   secrets app_worker_password, webhook_hmac, qc_token, anchor_key.

@@ -66,6 +66,10 @@ class Metrics:
         self.recon_breaks = counter(
             "recon_breaks_total", "Differences to a broker's figures, by what became.", "state"
         )
+        self.notified = counter("notified_total", "Deliveries of messages, by their end.", "ended")
+        self.notify_pending = gauge("notify_pending", "Events that people are still to be told.")
+        self.notify_oldest_s = gauge("notify_oldest_seconds", "Age of the oldest of them.")
+        self.notify_dead = gauge("notify_dead", "Events given up after too many failures.")
         self.executions_missing = counter(
             "executions_missing_total", "Executions that only a venue's own list told of."
         )

@@ -29,6 +29,7 @@ from .consumer import InboxApplier, Sender, SendLimits
 from .faults import log_failure
 from .lanes import Connect, Lanes, Lease
 from .metrics import Metrics
+from .notifier import Notifier
 from .quotes import QuoteIntake
 from .reconcilers import (
     Acknowledger,
@@ -54,6 +55,7 @@ ACKNOWLEDGE_EVERY_S = 1.0
 INFLIGHT_EVERY_S = 1.0
 OPEN_EVERY_S = 5.0
 OUTBOX_EVERY_S = 5.0
+NOTIFY_EVERY_S = 1.0
 AUDIT_EVERY_S = 60.0
 ANCHOR_LOOK_EVERY_S = 10.0
 HOUSE_EVERY_S = 60.0
@@ -262,6 +264,7 @@ class Service:
             lists=self._lists,
             on_missing=database.notify_poke,
         )
+        notifier = Notifier(database, lanes, metrics, settings=settings)
         anchorer = Anchorer(database, lanes, metrics, settings=settings)
         poll_s = settings.poll_interval_ms / 1000
         return [
@@ -278,6 +281,7 @@ class Service:
             Loop("rollup", RollUp(database, lanes).step, ROLLUP_EVERY_S),
             Loop("equity", EquitySampler(database, lanes).step, EQUITY_EVERY_S),
             Loop("open", working.step, OPEN_EVERY_S),
+            Loop("notify", notifier.step, NOTIFY_EVERY_S),
             Loop("executions", executions.step, settings.executions_every_s),
             Loop(
                 "reconcile", Reconciler(database, lanes, metrics).step, settings.reconcile_every_s

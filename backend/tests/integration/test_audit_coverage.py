@@ -24,6 +24,7 @@ WITHOUT_AUDIT = {
     "sp_rollup": "derived from finer bars, and derivable again",
     "sp_quotes_load": "prices, as sp_record_quotes",
     "sp_service_token_find": "when a program was seen last, to the minute; its acts are audited",
+    "sp_notify_claim": "who delivers a message, by the minute; what it tells of is audited",
     "sp_quotes_heard": "prices, as sp_record_quotes",
     "sp_record_quotes": "prices as the market made them, hundreds a second; orders keep theirs",
 }

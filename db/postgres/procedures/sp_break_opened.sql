@@ -12,6 +12,10 @@ BEGIN
     PERFORM app.sp_audit_append(
         p_break.account_id, c_actor, 'recon.break', to_jsonb(p_break) - 'times' - 'seen_at'
     );
+    PERFORM app.sp_notify('break', p_break.account_id, jsonb_build_object(
+        'break_id', p_break.break_id, 'figure', p_break.figure, 'subject', p_break.subject,
+        'ours', p_break.ours, 'theirs', p_break.theirs
+    ));
     IF NOT EXISTS (
         SELECT FROM app.trading_states AS t
         WHERE (t.scope, t.scope_id) = ('account', p_break.account_id) AND t.state <> 'active'

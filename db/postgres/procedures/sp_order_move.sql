@@ -74,6 +74,16 @@ BEGIN
             'kind', p_kind
         ))
     );
+    IF p_status_after IN ('rejected', 'lost') THEN
+        PERFORM app.sp_notify(
+            CASE p_status_after WHEN 'lost' THEN 'lost' ELSE 'reject' END, v_order.account_id,
+            jsonb_build_object(
+                'client_order_id', v_order.client_order_id,
+                'instrument_id', v_order.instrument_id, 'side', v_order.side,
+                'quantity', v_order.quantity, 'reason', v_order.reason_code
+            )
+        );
+    END IF;
     RETURN TRUE;
 END
 $$;

@@ -48,6 +48,11 @@ GRANT EXECUTE ON FUNCTION
     app.sp_admin_requeue,
     app.sp_admin_resolve_order,
     app.sp_admin_resolve_break,
+    app.sp_admin_notify,
+    app.sp_notify_set,
+    app.sp_notify_remove,
+    app.sp_notify_test,
+    app.sp_notify_list,
     app.sp_service_token_find,
     app.sp_audit_export
 TO app_write;
@@ -67,6 +72,9 @@ GRANT EXECUTE ON FUNCTION
     app.sp_query_open,
     app.sp_reconcile,
     app.sp_executions_listed,
+    app.sp_notify_claim,
+    app.sp_notify_finish,
+    app.sp_notify_backlog,
     app.sp_bridges,
     app.sp_audit_verify,
     app.sp_audit_heads,

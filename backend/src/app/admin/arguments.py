@@ -4,6 +4,7 @@ import argparse
 from typing import get_args
 
 from app.models.dto_admin import IMPORTS, LimitsSet
+from app.models.dto_notifications import Kind
 from app.models.dto_tokens import Scope
 
 LIMITS = [name for name in LimitsSet.model_fields if name != "account_id"]
@@ -50,6 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="say what is wrong, write nothing"
     )
     _tokens(_topic(topics, "token", listed=False))
+    _notifications(_topic(topics, "notifications"))
     orders = _topic(topics, "orders", listed=False)
     _operations(topics, orders)
     cancel = orders.add_parser("cancel-all", help="cancel every open order of an account")
@@ -210,6 +212,23 @@ def _tokens(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
     verbs.add_parser("list", help="show all, without the tokens themselves")
     revoke = verbs.add_parser("revoke", help="end one at once")
     revoke.add_argument("token", help="token_id")
+
+
+def _notifications(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verbs.add_parser("mine", help="show the channels of whoever signs in")
+    put = verbs.add_parser("set", help="make or change a channel of one's own")
+    put.add_argument("name")
+    put.add_argument(
+        "--address-file", metavar="FILE", help="holds its Apprise URL (-: standard input)"
+    )
+    put.add_argument("--kind", action="append", default=[], choices=get_args(Kind))
+    put.add_argument("--account", action="append", help="account_id; repeatable (all one may see)")
+    put.add_argument("--interval", type=int, default=60, help="least seconds between messages (60)")
+    put.add_argument("--off", action="store_true", help="keep it, and send nothing")
+    for verb, text in (("test", "send a test message to"), ("end", "forget")):
+        verbs.add_parser(verb, help=f"{text} a channel of one's own").add_argument("name")
+    for verb, text in (("requeue", "let given-up messages go on of"), ("remove", "end")):
+        verbs.add_parser(verb, help=f"{text} anyone's").add_argument("channel", help="channel_id")
 
 
 def _operations(

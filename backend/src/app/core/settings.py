@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     # How often positions and cash are held against the brokers' reports.
     reconcile_every_s: float = Field(default=20.0, gt=0)
     order_ttl_s: float = Field(default=120.0, gt=0)
+    # Whether messages may go to addresses that are not on the public internet.
+    notify_allow_private: bool = False
     # How long series are kept; 0: for ever.
     quotes_keep_days: int = Field(default=30, ge=1, le=36_500)
     equity_keep_days: int = Field(default=0, ge=0, le=36_500)
