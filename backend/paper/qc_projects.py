@@ -12,6 +12,8 @@ from paper.smoke import Smoke
 BACKTEST_ORDERS_MAX = 100
 PAIR = re.compile(r"(parameters|files)\[(\d{1,4})\]\[(key|value|name|content)\]")
 
+NAMED = re.compile(r"parameters\[([A-Za-z_][A-Za-z0-9_]*)\]")
+
 
 class ProjectEndpoints:
     """What is asked of projects; `handlers` names them as the path does."""
@@ -157,6 +159,9 @@ class ProjectEndpoints:
         given = fields.get("parameters") or {}
         if not isinstance(given, dict):
             raise Refused("parameters must be an object")
+        # Or as one field each, as some clients write them.
+        single = ((NAMED.fullmatch(key), value) for key, value in fields.items())
+        given = {**given, **{match[1]: value for match, value in single if match}}
         parameters = {str(name): str(value) for name, value in given.items()}
         name = text(fields, "backtestName")
         done = self._smoke.run(project.project_id, built.files, name, parameters)

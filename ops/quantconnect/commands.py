@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from feed import iso  # type: ignore[import-not-found]
+from feed import iso
 
 
 class BridgeCommand:

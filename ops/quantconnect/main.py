@@ -15,8 +15,9 @@ replies cannot be seen. So an order is written to the object store before it is 
 PlaceOrder only repeats what is known of it, and events are repeated until acknowledged.
 """
 
+from __future__ import annotations
+
 # ruff: noqa: F403, F405, I001
-# mypy: disable-error-code="name-defined"
 # LEAN's star import brings .NET names along (its own Decimal, for one): it comes first, and
 # modules are imported whole, so that nothing used here is shadowed.
 from AlgorithmImports import *
@@ -28,9 +29,9 @@ import threading
 import time
 from typing import Any
 
-import lean_orders  # type: ignore[import-not-found]
-from commands import TYPES, WITHOUT_ORDER, BridgeCommand  # type: ignore[import-not-found]
-from feed import TERMINAL, Feed, Ledger  # type: ignore[import-not-found]
+import lean_orders
+from commands import TYPES, WITHOUT_ORDER, BridgeCommand
+from feed import TERMINAL, Feed, Ledger
 from feed import canonical, iso, number, sign, utc_now, words
 
 EXECUTIONS_A_STATE = 100
@@ -41,7 +42,7 @@ EXPIRY_GRACE = dt.timedelta(seconds=2)
 CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 
 
-class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
+class InformaniaBridge(QCAlgorithm):
     """Takes signed commands, keeps the ledger, reports what the venue does."""
 
     def initialize(self) -> None:
@@ -53,7 +54,7 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         self._feed = Feed(self, f"bridge/{self.project_id}/events")
         self._former = set(self._ledger.entries)  # taken on by an earlier run
         self._keys: dict[int, str] = {}  # order ids of this run -> client_order_id
-        self._replacing: dict[str, Any] = {}  # tickets with a change that nobody confirmed yet
+        self._replacing: dict[str, OrderTicket] = {}  # with a change that nobody confirmed yet
         entries = self._ledger.entries.items()
         self._good_until = {key: str(e["expires_at"]) for key, e in entries if e.get("expires_at")}
         self._recovered, self._prune_at = False, 0.0
@@ -73,13 +74,13 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
 
     # What LEAN calls.
 
-    def on_data(self, data: Any) -> None:
+    def on_data(self, data: Slice) -> None:
         with self._lock:
             for symbol, bar in data.bars.items():
                 name, quote = str(symbol.value), {"price": number(bar.close), "at": iso(utc_now())}
                 self._feed.quotes[name] = {"symbol": name, **quote}
 
-    def on_order_event(self, order_event: Any) -> None:
+    def on_order_event(self, order_event: OrderEvent) -> None:
         with self._lock:
             self._recover()
             self._note(order_event)
@@ -332,19 +333,20 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         self._ledger.entries[key]["order_id"] = int(order_id)
         self._ledger.dirty.add(key)
 
-    def _note_all(self, ticket: Any) -> None:
+    def _note_all(self, ticket: OrderTicket | None) -> None:
         """Note what LEAN's own list has of an order, and may have failed to report."""
         for order_event in list(ticket.order_events if ticket else ()):
             self._note(order_event)
 
-    def _note(self, event: Any) -> None:
+    def _note(self, event: OrderEvent) -> None:
         """One order event: kept in the ledger, owed to the other side. Seen twice, noted once."""
         order = self.transactions.get_order_by_id(event.order_id)
         key = self._keys.get(int(event.order_id))
         if key is None and order.tag in self._ledger.entries:
             key = str(order.tag)
             self._link(key, event.order_id)
-        foreign = {"order_id": event.order_id, "status": None, "seen": {}, "executions": []}
+        foreign: dict[str, Any] = {"order_id": event.order_id, "status": None}
+        foreign |= {"seen": {}, "executions": []}
         entry = self._ledger.entries.get(key or "", foreign)
         status, place = (
             lean_orders.status_of(event.status, event.message),

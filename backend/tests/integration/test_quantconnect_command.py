@@ -162,8 +162,6 @@ async def test_a_bridge_that_does_not_start_is_told_with_its_reason(
     assert "no such luck" in await operator.failed("deploy", project)
     assert [it["status"] for it in operator.launches(project)] == ["RuntimeError"]
     assert await operator.audited() == ["deploying", "deploy_failed"] * 2
-    # What failed does not stand in the way of what works.
-    monkeypatch.undo()
 
 
 async def test_a_wrong_token_is_told_from_a_wrong_address(

@@ -1,6 +1,7 @@
 """Many lanes in one call: every lane fares as it would alone."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -41,12 +42,20 @@ async def _history(desk: World, order_id: int) -> list[tuple[str, str, str | Non
     return [tuple(row) for row in rows]
 
 
-@pytest.mark.parametrize("lanes", [len(OUTCOMES), 2])
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        OUTCOMES,
+        OUTCOMES[:2],
+        [outcome for outcome in OUTCOMES if outcome != "definite_reject"],
+        ["accepted"] * 5,
+    ],
+)
 async def test_each_lane_ends_by_its_own_outcome_and_every_chain_holds(
-    desk: World, lanes: int
+    desk: World, outcomes: Sequence[str]
 ) -> None:
     await desk.acquire()
-    outcomes = OUTCOMES[:lanes]
+    lanes = len(outcomes)
     orders = [
         (await desk.place(account_id=account))["order_id"]
         for account in await _accounts(desk, lanes)

@@ -22,8 +22,9 @@ DECLARE
     m record;
     c_few constant integer := 3;
 BEGIN
-    -- A few are quicker one by one: starting the statement for a set costs as much as three.
-    IF cardinality(p_orders) <= c_few THEN
+    -- A few are quicker one by one: starting the statement for a set costs as much as three. And
+    -- of what is rejected or lost somebody may want to hear.
+    IF cardinality(p_orders) <= c_few OR p_statuses && ARRAY['rejected', 'lost'] THEN
         RETURN (
             SELECT count(*) FILTER (WHERE app.sp_order_move(
                 u.order_id, u.status_after, u.reason, p_actor, p_kind, u.detail,
@@ -35,11 +36,7 @@ BEGIN
     END IF;
     WITH legal AS MATERIALIZED (
         SELECT
-            o.order_id, o.status AS status_before, u.status_after, u.detail,
-            CASE u.status_after
-                WHEN 'rejected' THEN coalesce(u.reason, 'UNSPECIFIED')
-                ELSE u.reason
-            END AS reason
+            o.order_id, o.status AS status_before, u.status_after, u.detail, u.reason
         FROM unnest(p_orders, p_statuses, p_reasons, p_details)
             AS u (order_id, status_after, reason, detail)
         JOIN app.orders AS o ON o.order_id = u.order_id

@@ -24,7 +24,6 @@ from app.services.qc_client import NOT_SENT_ERRORS, auth_headers, outcome_of
 Json = dict[str, Any]
 
 ANSWER_MAX = 16 * 1024 * 1024
-ATTEMPTS = 4
 RETRY_S = (0.5, 1.0, 2.0)
 THROTTLED_MAX_S = 60.0
 
@@ -130,7 +129,7 @@ class QuantConnectApi:
         missing = [name for name in known.required if name not in fields]
         if missing:
             raise ValueError(f"{endpoint} needs {', '.join(missing)}")
-        for wait_s in RETRY_S[: ATTEMPTS - 1]:
+        for wait_s in RETRY_S:
             try:
                 return self._attempt(endpoint, fields)
             except QuantConnectUnreached:
