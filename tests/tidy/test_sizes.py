@@ -17,7 +17,7 @@ LONG = {
     "tests/contract/requirements-mcp.txt": "a lock file",
     "docker-compose.yml": "one table of all containers",
     "docs/data_model.md": "mostly tables, written from the database",
-    "backend/tests/rights.snapshot.txt": "data, written by a test",
+    "backend/src/app/admin/rights.snapshot.txt": "data, written by a test",
 }
 
 

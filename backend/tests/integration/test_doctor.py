@@ -1,6 +1,12 @@
 """informania-admin doctor: a fault of each kind is made for real, and it says which."""
 
+import json
+import os
+import re
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +16,8 @@ import pytest
 from restore_world import NAME, Premises, folder_in_memory
 
 from app.admin import doctor_database
+from app.admin.doctor import BOOKS, SERVER
+from app.services.database_setup import REPOSITORY_DIR
 
 Fault = Callable[[Premises, psycopg.Connection], object]
 
@@ -176,6 +184,31 @@ def test_a_healthy_installation_has_nothing_to_complain_about_but_what_is_not_th
     assert complaints == {("clocks", "warn")}, found
     assert code == 1
     assert all(row["remedy"] for row in found if row["level"] != "ok")
+
+
+def test_an_image_holds_what_the_doctor_needs_to_examine_the_database(
+    premises: Premises, tmp_path: Path
+) -> None:
+    dockerfile = (REPOSITORY_DIR / "backend/Dockerfile").read_text()
+    _, stage = dockerfile.split(" AS sources\n")
+    for folder in re.findall(r"^COPY (\S+) ", stage.partition("\nFROM ")[0], re.MULTILINE):
+        source, target = REPOSITORY_DIR / folder, tmp_path / folder
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{tmp_path / 'backend/src'}"} | {
+        name: premises.environment[name]
+        for name in ("DATABASE_PORT", "DATABASE_NAME", "SECRETS_DIR")
+        if name in premises.environment
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "app.admin", "--json", "doctor"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    found = {row["check"]: row["level"] for row in json.loads(done.stdout or done.stderr)}
+    assert found.pop("anchors") == "warn"
+    assert set(found) == {*SERVER, *BOOKS} - {"anchors"}
+    assert set(found.values()) == {"ok"}, done.stdout
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize("fault", FAULTS)

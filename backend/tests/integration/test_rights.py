@@ -2,14 +2,13 @@
 
 import difflib
 import os
-from pathlib import Path
 
 import asyncpg
 import pytest
 from fixtures_postgres import Database, make_account, make_user
 
-TESTS_DIR = Path(__file__).resolve().parents[1]
-SNAPSHOT = TESTS_DIR / "rights.snapshot.txt"
+from app.admin.doctor_database import RIGHTS, RIGHTS_QUERY
+
 REGENERATE = (
     "UPDATE_SNAPSHOTS=1 .venv/bin/pytest -c backend/pyproject.toml --rootdir=."
     " backend/tests/integration/test_rights.py"
@@ -53,6 +52,7 @@ ESCAPES = (
     "SET ROLE postgres",
     "SET SESSION AUTHORIZATION postgres",
     "SET session_replication_role = replica",
+    "SET LOCAL backtrace_functions = 'x'",
     "CREATE TEMP TABLE t (i integer)",
     "CREATE TABLE public.t (i integer)",
     "CREATE TABLE app.t (i integer)",
@@ -112,11 +112,11 @@ async def refused(connection: asyncpg.Connection, statement: str) -> bool:
 
 async def test_the_rights_are_those_of_the_snapshot(database: Database) -> None:
     connection = await database.connect("postgres")
-    rows = await connection.fetch((TESTS_DIR / "rights_query.sql").read_text())
+    rows = await connection.fetch(RIGHTS_QUERY.read_text())
     found = HEADER + "".join(f"{row['line']}\n" for row in rows)
     if os.environ.get("UPDATE_SNAPSHOTS"):
-        SNAPSHOT.write_text(found)
-    expected = SNAPSHOT.read_text()
+        RIGHTS.write_text(found)
+    expected = RIGHTS.read_text()
     if await connection.fetchval("SELECT market.has_timescale()"):
         expected = without_partitions(expected)
 
@@ -139,7 +139,7 @@ def without_partitions(snapshot: str) -> str:
 
 async def test_the_snapshot_sees_a_single_new_right(database: Database) -> None:
     connection = await database.connect("postgres")
-    query = (TESTS_DIR / "rights_query.sql").read_text()
+    query = RIGHTS_QUERY.read_text()
     before = {row["line"] for row in await connection.fetch(query)}
 
     await connection.execute("GRANT UPDATE (price) ON market.last_prices TO app_write")

@@ -36,6 +36,8 @@ REFUSED = (
     "LOAD 'plpgsql'",
     "SET session_replication_role = replica",
     "SET log_statement = 'none'",
+    "SELECT set_config('backtrace_functions', 'x', TRUE)",
+    "ALTER ROLE CURRENT_USER SET backtrace_functions = 'x'",
     "SET session_preload_libraries = 'x'",
     "ALTER ROLE CURRENT_USER BYPASSRLS",
     "ALTER ROLE CURRENT_USER CONNECTION LIMIT 1000",

@@ -54,8 +54,11 @@ USER = UUID("0f0e0d0c-0b0a-4908-8706-050403020100")
 
 @pytest.fixture
 async def owner(database: Database) -> asyncpg.Connection:
-    """A connection that may call the routine by name."""
-    return await database.connect("postgres")
+    """A connection that may call the routines by name, and the user of the tokens."""
+    connection = await database.connect("postgres")
+    query = "SELECT app.sp_user_upsert('system:test', $1, 'x@test.informania.dev', 'trader', FALSE)"
+    await connection.execute(query, USER)
+    return connection
 
 
 @pytest.fixture
@@ -108,6 +111,12 @@ async def test_a_token_expires_while_a_transaction_lasts(
 async def test_a_token_of_another_key_is_nobody(owner: asyncpg.Connection, key: str) -> None:
     assert await believed(owner, sign(f"{key}x", USER)) is None
     assert await believed(owner, sign(key, USER, key_id="k2")) is None
+
+
+async def test_who_is_unknown_or_disabled_is_nobody(owner: asyncpg.Connection, key: str) -> None:
+    assert await believed(owner, sign(key, uuid4())) is None
+    await owner.execute("UPDATE app.users SET disabled = TRUE WHERE user_id = $1", USER)
+    assert await believed(owner, sign(key, USER)) is None
 
 
 @pytest.mark.parametrize("part", [0, 1, 2, 3])

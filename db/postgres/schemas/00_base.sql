@@ -58,7 +58,7 @@ CREATE TABLE app.account_members (
     PRIMARY KEY (account_id, user_id)
 );
 
-CREATE INDEX account_members_user_idx ON app.account_members (user_id);
+CREATE INDEX account_members_user_idx ON app.account_members (user_id, account_id);
 
 CREATE TABLE app.strategies (
     strategy_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

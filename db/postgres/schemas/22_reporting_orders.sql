@@ -117,7 +117,8 @@ $$;
 
 -- health(accounts) -> one row: how fresh prices, links and the outbox of the accounts are
 -- The newest price of any instrument; the oldest report among the far ends of these accounts, null
--- when one never reported; what is owed to their brokers, and since when. All by one clock.
+-- when one never reported; what is owed to their brokers, and since when. All by one clock. Nobody
+-- gets no row.
 CREATE FUNCTION reporting.health(p_account_ids bigint [])
 RETURNS TABLE (
     read_at timestamptz,
@@ -162,8 +163,8 @@ AS $$
     CROSS JOIN links AS k
     LEFT JOIN (
         SELECT l.received_at, l.source FROM market.last_prices AS l
-        WHERE (SELECT security.token_active())
         ORDER BY l.received_at DESC
         LIMIT 1
     ) AS p ON TRUE
+    WHERE (SELECT security.token_accounts()) IS NOT NULL
 $$;

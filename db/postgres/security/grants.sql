@@ -176,7 +176,6 @@ TO app_read;
 -- Called by the policies and views, in the reader's name.
 GRANT EXECUTE ON FUNCTION
     security.token_user(),
-    security.token_active(),
     security.token_accounts(),
     app.sp_fx_rate,
     app.sp_book_fold_all,

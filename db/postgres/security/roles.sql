@@ -58,6 +58,9 @@ BEGIN
 END
 $$;
 
+-- Where security.token_accounts() keeps what it found (token.sql), out of the reach of its callers.
+GRANT SET ON PARAMETER backtrace_functions TO app_owner;
+
 ALTER ROLE app_migrate SET lock_timeout = '5s';
 ALTER ROLE app_migrate SET idle_in_transaction_session_timeout = '60s';
 

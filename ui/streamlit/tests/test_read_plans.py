@@ -1,7 +1,7 @@
 """No question of the screen reads a large table from end to end, and none is forgotten."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
@@ -65,6 +65,13 @@ def test_no_plan_scans_a_large_table(desk: Desk) -> None:
     # The trader who asks here has no right to the audit log.
     silent -= {"audit_extract_30_days"}
     assert not silent, "a question without rows says little of its plan"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_question_gives_nobody_a_row(desk: Desk, name: str) -> None:
+    for token in ("", desk.trader.token[:-1]):
+        with pytest.raises(RuntimeError, match="does not believe"):
+            replace(desk.trader, token=token).read(statement(CASES[name], desk.asked))
 
 
 # The last two look inside of functions.

@@ -16,6 +16,7 @@ from app.admin.auditing import is_direct, run_direct
 from app.admin.client import Api, Failed, Refused, find_login
 from app.admin.commands import Rows, run, scope_of
 from app.admin.direct import check_integrity, fill_calendar, force_state, import_rates, outbox
+from app.admin.doctor import run_in_image
 from app.services.database_setup import REPOSITORY_DIR
 
 # Topics of the installation on this machine, whose runner they use.
@@ -76,6 +77,8 @@ def main(
 def _on_machine(said: argparse.Namespace) -> Rows:
     runner = REPOSITORY_DIR / "ops"
     if not (runner / "native").is_dir():
+        if said.topic == "doctor":
+            return run_in_image(said)
         raise Failed(f"this works where an installation runs natively: there is no {runner}/native")
     if str(runner) not in sys.path:
         sys.path.append(str(runner))

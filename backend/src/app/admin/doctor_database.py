@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from app.admin.auditing import VERIFIERS, connected
 from app.admin.findings import Finding, Patient, fail, graded, ok, warn
@@ -30,6 +31,9 @@ ROLES = ("app_owner", "audit_owner", "app_migrate", "app_write", "app_worker", "
 RUNTIME_ROLES = ("app_write", "app_worker", "app_read", "core")
 # Longer than any of their time-outs.
 OVERDUE_S = 60
+# Every right, and the query that lists them; test_rights.py compares the two as well.
+RIGHTS = Path(__file__).with_name("rights.snapshot.txt")
+RIGHTS_QUERY = Path(__file__).with_name("rights_query.sql")
 RIGHTS_SHOWN_MAX = 5
 PARTITION = re.compile(r"_p\d{8}\b")
 SHARDS = 16
@@ -94,11 +98,10 @@ def damage(it: Patient) -> Iterator[Finding]:
 
 def rights(it: Patient) -> Iterator[Finding]:
     """Compare every right with the snapshot, and look who else may do everything."""
-    folder = it.settings.repository_dir / "backend/tests"
     # A partition is made for each day; its rights must be those of the one that is always there.
-    query = (folder / "rights_query.sql").read_text().replace("%", "%%")
+    query = RIGHTS_QUERY.read_text().replace("%", "%%")
     found = {PARTITION.sub("_default", row[0]) for row in it.rows(query)}
-    lines = (folder / "rights.snapshot.txt").read_text().splitlines()
+    lines = RIGHTS.read_text().splitlines()
     expected = {line for line in lines if not line.startswith("#")}
     if it.row("SELECT market.has_timescale()")[0]:
         # A hypertable has no default partition; that is all the difference.
@@ -167,11 +170,12 @@ async def _verified(it: Patient) -> tuple[int, list[str], int]:
 
 def anchors(it: Patient) -> Iterator[Finding]:
     """Hold the database against what lies outside of it, and see how old that is."""
-    every = float(it.machine.installation.setting("ANCHOR_EVERY_S", "3600"))
-    sink = open_sink(it.machine.anchor_sink)
-    files = anchoring.read_sink(sink, it.since)
+    if not it.anchor_sink:
+        yield warn("no anchor can be seen from here", "set ANCHOR_SINK, as the worker has it")
+        return
+    files = anchoring.read_sink(open_sink(it.anchor_sink), it.since)
     if not files:
-        yield fail(f"{it.machine.anchor_sink} holds no anchor", "is the worker running? else: "
+        yield fail(f"{it.anchor_sink} holds no anchor", "is the worker running? else: "
                    "informania-admin audit anchor")  # fmt: skip
         return
     key = public_bytes(signing_key(it.settings.secret("anchor_key")))
@@ -188,8 +192,8 @@ def anchors(it: Patient) -> Iterator[Finding]:
         age_s,
         f"{len(files)} anchors, the newest {timedelta(seconds=round(age_s))} old",
         "is the worker running, and its ANCHOR_SINK writable? its log says",
-        warn_at=every * 1.5,
-        fail_at=every * 24,
+        warn_at=it.anchor_every_s * 1.5,
+        fail_at=it.anchor_every_s * 24,
     )
 
 

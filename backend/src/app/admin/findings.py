@@ -1,13 +1,17 @@
 """What the doctor finds: how each check went, what is wrong, and what to do about it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from app.admin.machine import Machine
 from app.services.database_setup import SetupSettings
+
+if TYPE_CHECKING:
+    from app.admin.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,23 @@ def graded(value: float, what: str, remedy: str, *, warn_at: float, fail_at: flo
 class Patient:
     """The installation, and a superuser's connection to its database."""
 
-    machine: Machine
     settings: SetupSettings
     connection: psycopg.Connection
+    anchor_sink: str
+    anchor_every_s: float
+    # What there is but for the database; nothing, in an image.
+    here: Machine | None = None
     # Whether processes are left alone: only the database and this machine are looked at.
     direct: bool = False
     # The first anchor that counts, after a restore that was meant.
     since: str = ""
+
+    @property
+    def machine(self) -> Machine:
+        """The installation of this machine, for checks that are done where there is one."""
+        if self.here is None:
+            raise LookupError("no installation is here")
+        return self.here
 
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Return rows."""
@@ -61,4 +75,4 @@ class Patient:
         return self.rows(query, *arguments)[0]
 
 
-Check = Callable[[Patient], Iterator[Finding]]
+Check = Callable[["Patient"], Iterator[Finding]]

@@ -98,7 +98,7 @@ class AccountMember(Base):
 
     __tablename__ = "account_members"
     __table_args__ = (
-        Index("account_members_user_idx", "user_id"),
+        Index("account_members_user_idx", "user_id", "account_id"),
         {"schema": "app"},
     )
     account_id: Mapped[AccountKey]

@@ -54,6 +54,9 @@ acls (sort, object, owner, acl) AS (
         defaclrole,
         defaclacl
     FROM pg_default_acl
+    UNION ALL
+    -- The superuser owns what he may set.
+    SELECT 8, 'setting ' || parname, 10, paracl FROM pg_parameter_acl
 )
 SELECT line FROM (
     SELECT 0 AS sort, format(
