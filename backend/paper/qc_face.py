@@ -197,11 +197,8 @@ class _CutShort(Response):
 
 def _show_own(cloud: Cloud, settings: Settings, demo: Demo) -> None:
     """Show the demo's accounts as projects with the files that they run."""
-    for account in demo.accounts:
-        if account.project_id not in cloud.projects:
-            project = cloud.create(account.name, "Py", account.project_id)
-            for path in sorted(settings.bridge_file.parent.glob("*.py")):
-                cloud.put_file(project, path.name, path.read_text())
+    files = {it.name: it.read_text() for it in settings.bridge_file.parent.glob("*.py")}
+    cloud.adopt({account.project_id: account.name for account in demo.accounts}, files)
 
 
 async def _body(request: Request, size_max: int) -> bytes | None:
