@@ -3,8 +3,13 @@
 .PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose bench bench-reads test-api-fuzz \
 	test-contract test-crash test-restore
 MAKEFLAGS += --no-print-directory
+# Hundreds of processes start in a run of the tests; none need compile what another has.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.run/pycache
 
 ARGS :=
+CONTRACT = --histories $(or $(HISTORIES),1000) --seed $(or $(SEED),1) \
+	$(if $(REPLAY),--replay $(REPLAY))
 PYTHON_TREES := backend auth/supertokens ops/native ops/quantconnect tests ui
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-package informania-backend
@@ -84,10 +89,11 @@ test-api-fuzz: setup ## Ask the API what nobody would, as each role (SECONDS=60 
 test-restore: setup ## Lose a database under load and get it back; prints RPO and RTO (ORDERS=3000)
 	@.venv/bin/python tests/restore/run.py --orders $(or $(ORDERS),3000)
 
-test-contract: setup ## Books and figures against foreign code (HISTORIES=1000 SEED=1; REPLAY=FILE)
+test-contract: setup ## Books, figures, matching, QuantConnect's wire against foreign code (HISTORIES=1000 SEED=1; REPLAY=FILE)
 	@scripts/init_contract.sh
-	@.venv/bin/python tests/contract/run.py --histories $(or $(HISTORIES),1000) \
-		--seed $(or $(SEED),1) $(if $(REPLAY),--replay $(REPLAY))
+	@$(if $(REPLAY),,.venv/bin/python tests/contract/run_clients.py)
+	@$(if $(filter-out matching-%,$(notdir $(REPLAY))),,.venv/bin/python tests/contract/run_matching.py $(CONTRACT))
+	@$(if $(filter matching-%,$(notdir $(REPLAY))),,.venv/bin/python tests/contract/run.py $(CONTRACT))
 
 check: setup ## Check style, types, contracts, SQL and shell
 	@scripts/check.sh
@@ -109,6 +115,8 @@ lock: setup ## Compile the hashed requirements anew
 	@$(COMPILE) ui/streamlit/requirements.in --output-file ui/streamlit/requirements.txt
 	@$(COMPILE) backend/requirements-dev.in --output-file backend/requirements-dev.txt
 	@$(COMPILE) tests/contract/requirements.in --output-file tests/contract/requirements.txt
+	@$(subst 3.11,3.12,$(COMPILE)) tests/contract/requirements-mcp.in \
+		--output-file tests/contract/requirements-mcp.txt
 
 docs: setup ## Write the generated parts of docs/data_model.md anew
 	@UPDATE_DOCS=1 $(PYTEST) --numprocesses 0 $(INTEGRATION)/test_data_model.py

@@ -168,6 +168,17 @@ class Trader:
     async def order(self, client_order_id: str) -> httpx.Response:
         return await self.client.get(f"/api/orders/{client_order_id}")
 
+    async def settled(self, client_order_id: str, *statuses: str) -> dict[str, Any]:
+        """The order as the API tells it, once it has one of the given statuses."""
+
+        async def look() -> dict[str, Any]:
+            answer = await self.order(client_order_id)
+            assert answer.status_code == httpx.codes.OK, answer.text
+            order: dict[str, Any] = answer.json()
+            return order
+
+        return await eventually(look, lambda order: order["status"] in statuses)
+
     async def cancel(self, order_id: str) -> httpx.Response:
         return await self.client.post(f"/api/orders/{order_id}/cancel")
 

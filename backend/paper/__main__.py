@@ -88,7 +88,7 @@ def main() -> int:
         if isinstance(error, ValidationError):
             sys.stderr.write("paper: secrets are files named like the field in SECRETS_DIR\n")
         return 2
-    qc_face = create_qc_face(settings, venue, engine, faults)
+    qc_face = create_qc_face(settings, demo, venue, engine, faults)
     control_face = create_control_face(venue, engine, faults)
     try:
         asyncio.run(_serve([qc_face, control_face], sockets, engine))

@@ -5,19 +5,25 @@ as pythonnet hands them over; a refused order has a ticket and no event; everyth
 AttributeError, so that the bridge cannot come to lean on what LEAN does not have.
 """
 
+import importlib.util
 import json
 import logging
 import re
-from collections.abc import Callable
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from paper.launches import Launch
+from paper.lean_tickets import InvalidTicket, OrderTicket, Portfolio, Transactions
 from paper.lean_types import (
-    STATUS_OF,
-    TYPE_OF,
+    AccountType,
+    BrokerageName,
     GoodTilDateTimeInForce,
     OrderField,
     OrderProperties,
@@ -28,14 +34,13 @@ from paper.lean_types import (
     TimeInForce,
     UpdateOrderFields,
     decimal_of,
-    lean_order,
-    order_event,
 )
 from paper.object_store import ObjectStore
-from paper.orders import Order
 from paper.venue import Venue
 
 __all__ = [
+    "AccountType",
+    "BrokerageName",
     "GoodTilDateTimeInForce",
     "OrderField",
     "OrderProperties",
@@ -48,133 +53,9 @@ __all__ = [
 ]
 
 log = logging.getLogger("paper.algorithm")
+LOGS_MAX = 10_000
 # Json.NET turns strings of this shape into dates when it fills a command's attributes.
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-
-
-def _response(error_code: str | None = None, message: str | None = None) -> SimpleNamespace:
-    is_error = error_code is not None
-    return SimpleNamespace(is_error=is_error, error_code=error_code or 0, error_message=message)
-
-
-class OrderTicket:
-    """A live view of one order."""
-
-    def __init__(self, venue: Venue, order: Order) -> None:
-        self._venue, self._order = venue, order
-        self.order_id, self.tag = order.order_id, order.tag
-        self.symbol = Symbol(order.symbol)
-        self.update_requests: list[SimpleNamespace] = []
-
-    @property
-    def quantity(self) -> float:
-        return float(self._order.sign * self._order.quantity)
-
-    @property
-    def order_type(self) -> OrderType:
-        return TYPE_OF[self._order.order_type]
-
-    @property
-    def status(self) -> OrderStatus:
-        return STATUS_OF[self._order.status]
-
-    @property
-    def order_events(self) -> list[SimpleNamespace]:
-        return [order_event(event, self._order.sign) for event in self._order.events]
-
-    def get(self, field: OrderField) -> float:
-        """What an order of another type does not have cannot be asked for."""
-        is_limit = field == OrderField.LIMIT_PRICE
-        price = self._order.limit_price if is_limit else self._order.stop_price
-        if price is None:
-            raise ValueError(f"a {self._order.order_type} order has no such price")
-        return float(price)
-
-    def cancel(self, tag: str | None = None) -> SimpleNamespace:
-        if self._venue.cancel(self.order_id):
-            return _response()
-        return _response("INVALID_ORDER_STATUS", "the order is closed")
-
-    def update(self, fields: UpdateOrderFields) -> SimpleNamespace:
-        """LEAN takes an update of an open order on; what the broker says of it comes later."""
-        if self._order.order_id not in self._venue.book.open:
-            return _response("INVALID_ORDER_STATUS", "the order is closed")
-        values = (fields.quantity, fields.limit_price, fields.stop_price)
-        quantity, limit, stop = (None if v is None else decimal_of(v) for v in values)
-        problem = self._venue.replace(
-            self.order_id,
-            quantity=None if quantity is None else abs(quantity),
-            limit_price=limit,
-            stop_price=stop,
-        )
-        code = None if problem is None else "BROKERAGE_FAILED_TO_UPDATE_ORDER"
-        self.update_requests.append(SimpleNamespace(response=_response(code, problem)))
-        return _response()
-
-
-class InvalidTicket:
-    """The ticket of an order that LEAN refused itself: no order id, and no event ever."""
-
-    def __init__(self, error_code: str, error_message: str) -> None:
-        response = SimpleNamespace(error_code=error_code, error_message=error_message)
-        self.submit_request = SimpleNamespace(response=response)
-        self.status, self.order_id, self.tag = OrderStatus.INVALID, 0, ""
-
-
-class Transactions:
-    """LEAN's transaction manager of one algorithm."""
-
-    def __init__(self, venue: Venue, project_id: int) -> None:
-        self._venue, self._project_id = venue, project_id
-        self._tickets: dict[int, OrderTicket] = {}
-
-    def get_order_tickets(
-        self,
-        filter: Callable[[Any], bool] | None = None,  # noqa: A002 - LEAN's name
-    ) -> list[OrderTicket]:
-        with self._venue.lock:
-            tickets = [self.ticket(o) for o in self._venue.orders(self._project_id)]
-        return [ticket for ticket in tickets if filter is None or filter(ticket)]
-
-    def get_order_ticket(self, order_id: int) -> OrderTicket | None:
-        order = self._order(order_id)
-        return None if order is None else self.ticket(order)
-
-    def ticket(self, order: Order) -> "OrderTicket":
-        """The one ticket of an order of this run."""
-        return self._tickets.setdefault(order.order_id, OrderTicket(self._venue, order))
-
-    def get_order_by_id(self, order_id: int) -> SimpleNamespace | None:
-        order = self._order(order_id)
-        return None if order is None else lean_order(order)
-
-    def _order(self, order_id: int) -> Order | None:
-        order = self._venue.book.orders.get(order_id)
-        return order if order is not None and order.project_id == self._project_id else None
-
-
-class Portfolio:
-    """Holdings and cash of one algorithm."""
-
-    def __init__(self, venue: Venue, project_id: int) -> None:
-        self._venue, self._project_id = venue, project_id
-
-    def values(self) -> list[SimpleNamespace]:
-        with self._venue.lock:
-            positions = dict(self._venue.book.accounts[self._project_id].positions)
-        return [
-            SimpleNamespace(
-                symbol=Symbol(symbol),
-                quantity=float(position.quantity),
-                average_price=float(position.cost / position.quantity if position.quantity else 0),
-            )
-            for symbol, position in positions.items()
-        ]
-
-    @property
-    def cash_book(self) -> dict[str, SimpleNamespace]:
-        cash = self._venue.book.accounts[self._project_id].cash
-        return {"USD": SimpleNamespace(symbol="USD", amount=float(cash))}
 
 
 class Schedule:
@@ -207,11 +88,16 @@ class QCAlgorithm:
         parameters: dict[str, str],
         object_store: ObjectStore,
         notify: Any,
+        launch: Launch | None = None,
+        live_mode: bool = True,
     ) -> None:
         self.project_id, self.algorithm_id, self.account_currency = project_id, algorithm_id, "USD"
-        self.live_mode = True
+        self.live_mode, self.has_quit = live_mode, False
         self.object_store, self.notify = object_store, notify
-        self.transactions = Transactions(venue, project_id)
+        self.logs: deque[str] = deque(maxlen=LOGS_MAX)
+        self.runtime_statistics: dict[str, str] = {}
+        launch = launch or Launch(project_id, "")
+        self.transactions = Transactions(venue, launch)
         self.portfolio = Portfolio(venue, project_id)
         self.schedule = Schedule()
         self.date_rules = SimpleNamespace(every_day=lambda: None)
@@ -236,11 +122,32 @@ class QCAlgorithm:
     def add_command(self, command_type: type[Any]) -> None:
         self._command_types[command_type.__name__] = command_type
 
+    def set_brokerage_model(self, brokerage: BrokerageName, account_type: AccountType) -> None:
+        """Take it on; the venue has fees, buying power and order types of its own."""
+
+    def set_start_date(self, year: int, month: int, day: int) -> None:
+        """Mean nothing: the replay shows what it shows."""
+
+    def set_end_date(self, year: int, month: int, day: int) -> None:
+        """Mean nothing, as well."""
+
+    def set_runtime_statistic(self, name: str, value: str) -> None:
+        self.runtime_statistics[name] = str(value)
+
+    def quit(self, message: str = "") -> None:
+        """End this deployment after the time slice."""
+        self.debug(message or "the algorithm quits")
+        self.has_quit = True
+
     def debug(self, message: str) -> None:
-        log.info("%s %s", self.project_id, message)
+        self._say(logging.INFO, message)
 
     def error(self, message: str) -> None:
-        log.error("%s %s", self.project_id, message)
+        self._say(logging.ERROR, message)
+
+    def _say(self, level: int, message: str) -> None:
+        log.log(level, "%s %s", self.project_id, message)
+        self.logs.append(f"{datetime.now():%Y-%m-%d %H:%M:%S} : {message}")  # noqa: DTZ005
 
     def market_order(
         self,
@@ -343,22 +250,33 @@ class QCAlgorithm:
 
 def load_algorithm(path: Path, name: str) -> type[QCAlgorithm]:
     """Load the file that would be uploaded, once for each deployment, and find its algorithm."""
-    import importlib.util  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     sys.modules["AlgorithmImports"] = sys.modules[__name__]
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # the project's other files
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(f"BRIDGE_FILE {path} is not a Python file")
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with _beside(path):
+        spec.loader.exec_module(module)
     found = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, QCAlgorithm) and value is not QCAlgorithm
     ]
     if len(found) != 1:
-        raise ValueError(f"BRIDGE_FILE {path} must define exactly one QCAlgorithm")
+        raise ValueError(f"{path} must define exactly one QCAlgorithm")
     return found[0]
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Let a project's files import each other, and no other project's of the same name."""
+    names = {file.stem for file in path.parent.glob("*.py")}
+    kept = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    sys.path.insert(0, str(path.parent))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(path.parent))
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(kept)

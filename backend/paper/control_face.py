@@ -135,9 +135,9 @@ def _order(order: Order, engine: Engine) -> Json:
 
 
 def _fills(order: Order, engine: Engine) -> list[Json]:
-    deployment = engine.deployments.get(order.project_id)
-    prefix = "" if deployment is None else deployment.algorithm_id
-    return [_fill(order, event, prefix) for event in order.events if event.quantity]
+    named = engine.launches.deploy_id_at
+    fills = [event for event in order.events if event.quantity]
+    return [_fill(order, event, named(order.project_id, event.at)) for event in fills]
 
 
 def _fill(order: Order, event: Event, prefix: str) -> Json:

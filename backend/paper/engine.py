@@ -1,10 +1,11 @@
-"""LEAN's part: one deployment of the bridge per account, and the loop that steps them."""
+"""LEAN's part: the deployments that run, and the loop that starts, steps and ends them."""
 
-import json
 import logging
-import os
-import secrets
+import shutil
+import traceback
 from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
@@ -12,11 +13,21 @@ from typing import Any
 
 from paper.algorithm_imports import QCAlgorithm, load_algorithm
 from paper.faults import Faults
+from paper.launches import (
+    ALIVE,
+    FAILED,
+    LIQUIDATED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    Launch,
+    Launches,
+)
 from paper.lean_types import order_event
 from paper.notify import Notify
 from paper.object_store import ObjectStore
 from paper.orders import Event as OrderEvent
-from paper.settings import Account, Demo, Settings
+from paper.settings import Demo, Settings
 from paper.venue import Venue
 
 log = logging.getLogger("paper.engine")
@@ -26,14 +37,30 @@ QUEUE_MAX = 10_000
 class Deployment:
     """One running algorithm with its queue of commands."""
 
-    def __init__(
-        self, project_id: int, algorithm: QCAlgorithm, venue: Venue, faults: Faults
-    ) -> None:
+    def __init__(self, project_id: int, algorithm: Any, venue: Venue, faults: Faults) -> None:
         self.project_id, self.algorithm_id = project_id, algorithm.algorithm_id
         self._faults = faults
-        self._algorithm, self._venue = algorithm, venue
+        self._algorithm, self._venue, self._store = algorithm, venue, algorithm.object_store
+        # How many corrections and busts of this project the feed has; saved along with it.
+        self._told_key = f"paper/{project_id}/restated"
+        known = self._store.contains_key(self._told_key)
+        self._told = int(self._store.read(self._told_key)) if known else 0
         # In memory only: a crash loses what waits, as it does in LEAN.
         self._commands: deque[str] = deque()
+
+    @property
+    def logs(self) -> list[str]:
+        """What the algorithm said."""
+        return list(self._algorithm.logs)
+
+    @property
+    def statistics(self) -> dict[str, str]:
+        """What the algorithm shows of itself."""
+        return dict(self._algorithm.runtime_statistics)
+
+    @property
+    def has_quit(self) -> bool:
+        return bool(self._algorithm.has_quit)
 
     def enqueue(self, payload: str) -> bool:
         """Queue a command; True says that and nothing more."""
@@ -54,12 +81,35 @@ class Deployment:
 
     def report(self, ticked: bool) -> None:
         """Tell the algorithm what happened, and let it do what it has scheduled."""
-        for event in self._deliveries(self._venue.take_events(self.project_id)):
+        events = self._venue.take_events(self.project_id)
+        for event in self._deliveries(events):
             sign = self._venue.book.orders[event.order_id].sign
             self._guarded(self._algorithm.on_order_event, order_event(event, sign))
+        for event in (event for event in events if event.quantity):
+            self._venue.restate(event)
+        for event in self._venue.restated(self.project_id, self._told):
+            self._guarded(self._tell_restated, event)
         if ticked:
             self._guarded(self._algorithm._show, dict(self._venue.book.prices))
         self._guarded(self._algorithm.schedule.run_due, monotonic())
+
+    def _tell_restated(self, event: OrderEvent) -> None:
+        """Report a correction or a bust through the bridge's feed: LEAN itself has no word for it.
+
+        The feed and how far it was told reach the disk together, so each is reported once.
+        """
+        tag = self._venue.book.orders[event.order_id].tag
+        exec_id = f"{self.algorithm_id}-{event.order_id}-{event.event_id}"
+        detail: dict[str, Any] = {"exec_id": exec_id, "exec_revision": event.revision}
+        detail["event_id"] = f"{exec_id}.{event.revision}"
+        if event.quantity:
+            detail |= {"status": event.status, "fee": str(event.fee), "fee_currency": "USD"}
+            detail |= {"fill_quantity": str(event.quantity), "fill_price": str(event.price)}
+        with self._algorithm._lock:
+            self._algorithm._feed.emit("order_event" if event.quantity else "bust", tag, **detail)
+            self._told += 1
+            self._store.save(self._told_key, str(self._told))
+            self._algorithm._save()
 
     def _deliveries(self, events: list[OrderEvent]) -> list[OrderEvent]:
         """What the algorithm is told, after the faults: nothing, twice, or the last thing first."""
@@ -85,22 +135,26 @@ class Deployment:
 
 
 class Engine:
-    """Deploys the bridge for every account and runs until stopped."""
+    """Runs the deployments until stopped; the demo's accounts have one from the start."""
 
     def __init__(self, settings: Settings, demo: Demo, venue: Venue, faults: Faults) -> None:
-        self._settings, self._venue = settings, venue
-        self._store = ObjectStore(settings.paper_state_dir / "object_store")
-        venue.before_commit = self._store.commit
-        self._notifies: list[Notify] = []
+        self._settings, self._venue, self._faults = settings, venue, faults
+        self.store = ObjectStore(settings.paper_state_dir / "object_store")
+        venue.before_commit = self.store.commit
+        self._notifies: dict[int, Notify] = {}
+        self._orders: deque[Callable[[], None]] = deque()
         self._stopping = Event()
         self.failed = Event()
         venue.advance()
-        ids = _deploy_ids(settings.paper_state_dir / "deployments.json", demo.accounts)
-        symbols = ",".join(instrument.symbol for instrument in demo.instruments)
-        self.deployments = {
-            account.project_id: self._deploy(account.project_id, ids, symbols, faults)
-            for account in demo.accounts
-        }
+        self._symbols = ",".join(instrument.symbol for instrument in demo.instruments)
+        self.launches = Launches(settings.paper_state_dir)
+        self.deployments: dict[int, Deployment] = {}
+        for node_id, account in zip(self.node_ids, demo.accounts, strict=False):
+            if not self.launches.of(account.project_id):
+                cash = str(account.opening_cash)
+                self.launches.add(Launch(account.project_id, node_id, opening_cash=cash))
+        for launch in self.launches.alive():
+            self._start(launch)
         self._thread = Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -109,42 +163,108 @@ class Engine:
     def stop(self) -> None:
         self._stopping.set()
         self._thread.join(5)
-        for notify in self._notifies:
+        for notify in self._notifies.values():
             notify.close()
-        self._store.close()
+        self.store.close()
 
-    def _deploy(
-        self, project_id: int, ids: dict[str, dict[str, Any]], symbols: str, faults: Faults
-    ) -> Deployment:
-        deployed, settings = ids[str(project_id)], self._settings
-        parameters = {
+    # What the faces ask for; the engine's own thread does it in its next time slice.
+
+    @property
+    def node_ids(self) -> list[str]:
+        """The live nodes of the organization: each runs one deployment."""
+        return [f"LN-{number:032x}" for number in range(1, self._settings.paper_live_nodes + 1)]
+
+    def launch(self, launch: Launch, files: dict[str, str]) -> None:
+        """Deploy these files."""
+        folder = self._code(launch).parent
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        for name, content in files.items():
+            (folder / name).write_text(content)
+        self.launches.add(launch)
+        self._orders.append(lambda: self._start(launch))
+
+    def end(self, launch: Launch, *, liquidate: bool = False) -> None:
+        """Stop a deployment; its positions stay, unless they are liquidated first."""
+        self._orders.append(lambda: self._end(launch, liquidate=liquidate))
+
+    # The engine's thread.
+
+    def _code(self, launch: Launch) -> Path:
+        if launch.parameters is None:
+            return self._settings.bridge_file
+        return self._settings.paper_state_dir / "code" / launch.deploy_id / "main.py"
+
+    def _start(self, launch: Launch) -> None:
+        """Begin a deployment, or take it up again after a restart."""
+        project_id = launch.project_id
+        if launch.status == WAITING:
+            self._venue.open_account(project_id, Decimal(launch.opening_cash))
+            if self.launches.of(project_id)[0] is not launch:
+                launch.first_order_id, launch.reloaded = self._venue.reload(project_id)
+        notify = Notify(self._faults, project_id)
+        try:
+            algorithm = self._algorithm(launch, notify)
+            algorithm.initialize()
+        except Exception as error:
+            notify.close()
+            if launch.parameters is None:
+                raise
+            log.exception("project %s does not start", project_id)
+            text = "".join(traceback.format_exception_only(error)).strip()
+            self.launches.end(launch, FAILED, f"During the algorithm initialization: {text}")
+            return
+        self._notifies[project_id] = notify
+        deployment = Deployment(project_id, algorithm, self._venue, self._faults)
+        self.deployments = {**self.deployments, project_id: deployment}
+        launch.status = RUNNING
+        self.launches.save()
+
+    def _algorithm(self, launch: Launch, notify: Notify) -> QCAlgorithm:
+        path = self._code(launch)
+        algorithm = load_algorithm(path, f"bridge_{launch.deploy_id.replace('-', '_')}")()
+        parameters = launch.parameters
+        algorithm._deploy(
+            self._venue,
+            project_id=launch.project_id,
+            algorithm_id=launch.deploy_id,
+            parameters=self._own(launch.project_id) if parameters is None else parameters,
+            object_store=self.store,
+            notify=notify,
+            launch=launch,
+        )
+        return algorithm
+
+    def _own(self, project_id: int) -> dict[str, str]:
+        """What the demo's accounts are deployed with."""
+        settings = self._settings
+        return {
             "webhook_url": settings.webhook_url,
             "webhook_secret": settings.webhook_hmac.get_secret_value().strip(),
             "source": f"qc:{project_id}",
-            "epoch": str(deployed["epoch"]),
-            "symbols": symbols,
+            "epoch": "1",
+            "symbols": self._symbols,
             "interval_s": str(settings.bridge_interval_seconds),
             "pulse_s": str(settings.paper_step_seconds),
             "history": "tagged",
             "dedupe": settings.bridge_dedupe,
         }
-        notify = Notify(faults, project_id)
-        self._notifies.append(notify)
-        algorithm = load_algorithm(settings.bridge_file, f"bridge_{project_id}")()
-        algorithm._deploy(
-            self._venue,
-            project_id=project_id,
-            algorithm_id=deployed["deploy_id"],
-            parameters=parameters,
-            object_store=self._store,
-            notify=notify,
-        )
-        algorithm.initialize()
-        return Deployment(project_id, algorithm, self._venue, faults)
+
+    def _end(self, launch: Launch, *, liquidate: bool) -> None:
+        if launch.status not in ALIVE:
+            return
+        if liquidate:
+            self._venue.liquidate(launch.project_id)
+        kept = {key: it for key, it in self.deployments.items() if key != launch.project_id}
+        self.deployments = kept
+        self._notifies.pop(launch.project_id).retire()
+        self.launches.end(launch, LIQUIDATED if liquidate else STOPPED)
 
     def _run(self) -> None:
         try:
             while not self._stopping.wait(self._settings.paper_step_seconds):
+                while self._orders:
+                    self._orders.popleft()()
                 self._step(self._venue.advance())
         except Exception:
             # Crash-only: what is on disk is the truth, and a new start reads it.
@@ -163,21 +283,10 @@ class Engine:
             self._venue.commit()
         for deployment in self.deployments.values():
             deployment.report(ticked)
-        self._store.commit()
-        for notify in self._notifies:
+        self.store.commit()
+        for notify in self._notifies.values():
             notify.release()
-
-
-def _deploy_ids(path: Path, accounts: tuple[Account, ...]) -> dict[str, dict[str, Any]]:
-    """Deploy id and epoch of each project; kept, so that a restart is the same deployment."""
-    ids: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    for account in accounts:
-        fresh = {"deploy_id": f"L-{secrets.token_hex(16)}", "epoch": 1}
-        ids.setdefault(str(account.project_id), fresh)
-    new = path.with_name(path.name + ".new")
-    with new.open("w") as file:
-        json.dump(ids, file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    return ids
+        for launch in self.launches.alive():
+            deployment_of = self.deployments.get(launch.project_id)
+            if deployment_of is not None and deployment_of.has_quit:
+                self._end(launch, liquidate=False)

@@ -28,6 +28,8 @@ Kind = Literal[
     "position_drift",
     "duplicate_live_on_modify",
     "duplicate_fill",
+    "correction",
+    "bust",
     "fill_before_ack",
     "lost_event",
     "duplicate_event",

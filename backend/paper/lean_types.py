@@ -24,6 +24,21 @@ class OrderStatus(IntEnum):
     UPDATE_SUBMITTED = 9
 
 
+class BrokerageName(IntEnum):
+    """Whose rules an algorithm expects, under LEAN's numbers."""
+
+    DEFAULT = 0
+    QUANT_CONNECT_BROKERAGE = 0
+    INTERACTIVE_BROKERS_BROKERAGE = 1
+
+
+class AccountType(IntEnum):
+    """With whose money it trades."""
+
+    MARGIN = 0
+    CASH = 1
+
+
 class Resolution(IntEnum):
     """How fine the data of a subscription is."""
 
@@ -148,12 +163,12 @@ def order_event(event: Event, sign: int) -> SimpleNamespace:
     )
 
 
-def lean_order(order: Order) -> SimpleNamespace:
+def lean_order(order: Order, tag: str) -> SimpleNamespace:
     """LEAN's Order of one order at the venue."""
     return SimpleNamespace(
         id=order.order_id,
         broker_id=[str(order.order_id)],
-        tag=order.tag,
+        tag=tag,
         status=STATUS_OF[order.status],
         symbol=Symbol(order.symbol),
         quantity=float(order.sign * order.quantity),

@@ -5,6 +5,7 @@ read back, so that a restart arrives at the same book.
 """
 
 import dataclasses
+from collections import defaultdict
 from datetime import datetime
 from decimal import Decimal
 
@@ -37,6 +38,8 @@ class Book:
         self.orders: dict[int, Order] = {}
         self.open: dict[int, Order] = {}
         self.held: dict[str, Decimal] = {}
+        # By project, fills that were corrected or busted, as they are now and in that order.
+        self.restated: dict[int, list[Event]] = defaultdict(list)
         self.prices: dict[str, Decimal] = {}
         self._volume: dict[str, Decimal] = {}
         # Outside market hours orders are taken and wait.
@@ -56,6 +59,8 @@ class Book:
             self.orders[record["order_id"]].triggered = True
         elif record["kind"] == "replace":
             self._apply_replace(record)
+        elif record["kind"] == "restate":
+            self._apply_restate(record)
         elif record["kind"] == "drift":
             account = self.accounts[record["project_id"]]
             quantity = Decimal(record["quantity"])
@@ -109,13 +114,32 @@ class Book:
         if event.quantity:
             self._apply_fill(order, event)
 
-    def _apply_fill(self, order: Order, event: Event) -> None:
-        order.filled += event.quantity
-        order.notional += event.quantity * event.price
-        order.fees += event.fee
+    def _apply_restate(self, record: Record) -> None:
+        """Give the fill back as it was and take it anew; a bust is taken with nothing in it."""
+        order, place = self.orders[record["order_id"]], record["event_id"] - 1
+        before = order.events[place]
+        quantity, price = Decimal(record["quantity"]), Decimal(record["price"])
+        after = dataclasses.replace(
+            before,
+            quantity=quantity,
+            price=price,
+            fee=before.fee if quantity else ZERO,
+            revision=before.revision + 1,
+        )
+        self._apply_fill(order, before, times=-1)
+        self._apply_fill(order, after)
+        order.events[place] = after
+        self.restated[order.project_id].append(after)
+
+    def _apply_fill(self, order: Order, event: Event, times: int = 1) -> None:
+        quantity = times * event.quantity
+        order.filled += quantity
+        order.notional += quantity * event.price
+        order.fees += times * event.fee
         account = self.accounts[order.project_id]
-        account.cash -= order.sign * event.quantity * event.price + event.fee
-        account.positions[order.symbol].add(order.sign * event.quantity, event.price)
+        account.cash -= order.sign * quantity * event.price + times * event.fee
+        if quantity:
+            account.positions[order.symbol].add(order.sign * quantity, event.price)
 
     # Decisions.
 
@@ -170,8 +194,8 @@ class Book:
         order = self.orders[len(self.orders)]
         problem = reject or self._problem(order)
         if problem is not None:
-            return [*records, self._event(order, "rejected", at, message=problem)]
-        records.append(self._event(order, "accepted", at))
+            return [*records, self.event(order, "rejected", at, message=problem)]
+        records.append(self.event(order, "accepted", at))
         if not halved:
             return records + self._match(order, at)
         lot, volume = self.instruments[symbol].lot_size, self._volume[symbol]
@@ -183,40 +207,7 @@ class Book:
     def cancel(self, order_id: int, at: datetime) -> list[Record]:
         """End an open order; nothing happens to one that is closed."""
         order = self.open.get(order_id)
-        return [] if order is None else [self._event(order, "canceled", at)]
-
-    # What a venue should not do; only faults ask for it.
-
-    def fill_late(self, order_id: int, at: datetime) -> list[Record]:
-        """Fill what was left of an order that has just ended, at the last price."""
-        order = self.orders[order_id]
-        price = self.prices[order.symbol]
-        quantity, notional = order.left, order.notional + order.left * price
-        fee = commission(order.quantity, notional) - order.fees
-        return [self._event(order, "filled", at, quantity=quantity, price=price, fee=fee)]
-
-    def drift(self, project_id: int, symbol: str, quantity: Decimal) -> list[Record]:
-        """Change a position by no order, as an assignment or a clerk does."""
-        record = {"kind": "drift", "project_id": project_id, "symbol": symbol}
-        record |= {"quantity": str(quantity), "price": str(self.prices[symbol])}
-        return [self.apply(record)]
-
-    def double(self, order_id: int, at: datetime) -> list[Record]:
-        """Work an order a second time under its name, as after a change that was taken twice."""
-        order = self.orders[order_id]
-        return self.place(
-            project_id=order.project_id,
-            tag=order.tag,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=order.quantity,
-            limit_price=order.limit_price,
-            stop_price=order.stop_price,
-            time_in_force=order.time_in_force,
-            expires_at=order.expires_at,
-            session=order.session,
-            at=at,
-        )
+        return [] if order is None else [self.event(order, "canceled", at)]
 
     def replace(
         self,
@@ -246,7 +237,7 @@ class Book:
             "limit_price": text_of(changed.limit_price),
             "stop_price": text_of(changed.stop_price),
         }
-        return [self.apply(record), self._event(order, "replaced", at), *self._match(order, at)]
+        return [self.apply(record), self.event(order, "replaced", at), *self._match(order, at)]
 
     def _problem_of_replace(self, order: Order, changed: Order) -> str | None:
         if changed.order_type != order.order_type:
@@ -275,7 +266,7 @@ class Book:
             if (order.time_in_force == "day" and order.session < session)
             or (order.expires_at is not None and order.expires_at <= at)
         ]
-        return [self._event(order, "expired", at, message=EXPIRED) for order in ended]
+        return [self.event(order, "expired", at, message=EXPIRED) for order in ended]
 
     def _problem(self, order: Order) -> str | None:
         instrument = self.instruments.get(order.symbol)
@@ -338,7 +329,7 @@ class Book:
         total = commission(order.filled + quantity, order.notional + quantity * price)
         status = "filled" if quantity == order.left else "partially_filled"
         fee = total - order.fees
-        return [self._event(order, status, at, quantity=quantity, price=price, fee=fee)]
+        return [self.event(order, status, at, quantity=quantity, price=price, fee=fee)]
 
     def _trigger(self, order: Order, stop: Decimal, last: Decimal) -> list[Record]:
         """The price that triggers a stop is gone; the order is in the market from the next on."""
@@ -346,7 +337,7 @@ class Book:
             return []
         return [self.apply({"kind": "trigger", "order_id": order.order_id})]
 
-    def _event(
+    def event(
         self,
         order: Order,
         status: str,
@@ -357,6 +348,7 @@ class Book:
         fee: Decimal = ZERO,
         message: str = "",
     ) -> Record:
+        """Let something happen to an order."""
         record = {
             "kind": "event",
             "order_id": order.order_id,

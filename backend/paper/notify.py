@@ -22,7 +22,7 @@ class Notify:
         self._faults, self._project_id = faults, project_id
         self._held: list[Webhook] = []
         self._queue: Queue[Webhook] = Queue(QUEUE_MAX)
-        self._stop = Event()
+        self._stop, self._retired = Event(), Event()
         self._late: Webhook | None = None
         self._ok = True
         self._thread = Thread(target=self._run, name=f"webhooks-{project_id}", daemon=True)
@@ -41,6 +41,10 @@ class Notify:
             self._queue.put_nowait(webhook)
         self._held.clear()
 
+    def retire(self) -> None:
+        """Stop when all that was released has been posted."""
+        self._retired.set()
+
     def close(self) -> None:
         """Stop within one time-out; what waits is lost, as it is when LEAN stops."""
         self._stop.set()
@@ -52,6 +56,8 @@ class Notify:
                 try:
                     webhook = self._queue.get(timeout=0.2)
                 except Empty:
+                    if self._retired.is_set():
+                        return
                     continue
                 for each in self._deliveries(webhook):
                     self._post(client, each)

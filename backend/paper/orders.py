@@ -37,6 +37,8 @@ class Event:
     order_quantity: Decimal
     limit_price: Decimal | None
     stop_price: Decimal | None
+    # Above zero: the venue has corrected this fill so often; a bust has no quantity left.
+    revision: int = 0
 
 
 @dataclass

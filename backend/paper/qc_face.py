@@ -1,54 +1,48 @@
-"""QuantConnect's API v2 as far as the platform calls it, with its ways of failing."""
+"""QuantConnect's API v2 as far as we, or a foreign client, call it, with its ways of failing."""
 
 import asyncio
 import base64
+import email.parser
+import email.policy
 import hashlib
 import hmac
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from paper.engine import Engine
+from paper.cloud import Cloud, Refused
+from paper.engine import Deployment, Engine
 from paper.faults import Faults
-from paper.orders import Event, Order
-from paper.settings import Settings
+from paper.qc_json import Json, integer
+from paper.qc_live import LiveEndpoints, is_organization
+from paper.qc_objects import ObjectEndpoints
+from paper.qc_projects import ProjectEndpoints
+from paper.settings import Demo, Settings
+from paper.smoke import Smoke
 from paper.venue import Venue
 
 BODY_MAX = 64 * 1024
-PAGE_MAX = 100
-TYPES = {"market": 0, "limit": 1, "stop": 2, "stop_limit": 3}
-STATUSES = {
-    "new": 0,
-    "accepted": 1,
-    "partially_filled": 2,
-    "filled": 3,
-    "canceled": 5,
-    "expired": 5,
-    "rejected": 7,
-}
-Json = dict[str, Any]
+# Requests that carry files.
+CARRIERS, CARRIED_MAX = ("files/", "projects/update", "object/set"), 2 * 1024 * 1024
 
 
-class Refused(Exception):
-    """QuantConnect's ordinary refusal: HTTP 200 and success false."""
-
-
-def create_qc_face(settings: Settings, venue: Venue, engine: Engine, faults: Faults) -> FastAPI:
+def create_qc_face(
+    settings: Settings, demo: Demo, venue: Venue, engine: Engine, faults: Faults
+) -> FastAPI:
     """Serve /api/v2/* by GET and POST, taking JSON, forms and query strings alike."""
-    face = _Face(settings, venue, engine, faults)
+    face = _Face(settings, demo, venue, engine, faults)
     app = FastAPI(title="Paper venue, QuantConnect's face", openapi_url=None)
     app.add_api_route("/api/v2/{path:path}", face.serve, methods=["GET", "POST"])
+    app.add_api_route("/objects/{job_id}.zip", face.download, methods=["GET"])
     return app
 
 
-def ok(**fields: Any) -> JSONResponse:
+def ok(**fields: object) -> JSONResponse:
     return JSONResponse({**fields, "success": True, "errors": []})
 
 
@@ -57,20 +51,24 @@ def refused(*errors: str, status: int = 200, headers: dict[str, str] | None = No
 
 
 class _Face:
-    def __init__(self, settings: Settings, venue: Venue, engine: Engine, faults: Faults) -> None:
-        self._settings, self._venue, self._engine, self._faults = settings, venue, engine, faults
-        self._started = datetime.now().astimezone()
-        self._snapshots: dict[tuple[str, int], tuple[float, Any]] = {}
-        self._reads: dict[str, Callable[[Json], Json]] = {
+    def __init__(
+        self, settings: Settings, demo: Demo, venue: Venue, engine: Engine, faults: Faults
+    ) -> None:
+        self._settings, self._engine, self._faults = settings, engine, faults
+        cloud = Cloud(settings.paper_state_dir)
+        _show_own(cloud, settings, demo)
+        address = f"http://{settings.paper_host}:{settings.paper_qc_port}"
+        self._objects = ObjectEndpoints(engine.store, address)
+        self._handlers: dict[str, Callable[[Json], Json]] = {
             "authenticate": lambda fields: {},
-            "live/read": self._live_read,
-            "live/list": self._live_list,
-            "live/orders/read": self._orders_read,
-            "live/portfolio/read": self._portfolio_read,
+            "live/commands/broadcast": self._broadcast,
+            **LiveEndpoints(settings, venue, engine, cloud).handlers,
+            **ProjectEndpoints(cloud, engine, Smoke(settings, demo)).handlers,
+            **self._objects.handlers,
         }
 
     async def serve(self, path: str, request: Request) -> Response:
-        body = await _body(request)
+        body = await _body(request, CARRIED_MAX if path.startswith(CARRIERS) else BODY_MAX)
         if body is None:
             return refused("The request is too large", status=413)
         denied = self._denied(request)
@@ -80,11 +78,27 @@ class _Face:
             fields = _fields(request, body)
             if path == "live/commands/create":
                 return await self._command_create(fields)
-            if path not in self._reads:
-                return refused(f"Unknown endpoint {path[:100]}", status=404)
-            return ok(**self._reads[path](fields))
+            return await self._answer(path, fields)
         except Refused as refusal:
             return refused(str(refusal))
+
+    async def _answer(self, path: str, fields: Json) -> Response:
+        """Do it, unless a fault of the wire, aimed at the path, comes before or after."""
+        if path not in self._handlers:
+            return refused(f"Unknown endpoint {path[:100]}", status=404)
+        project_id = integer(fields, "projectId", -1)
+        early = await self._fault_before([path], project_id)
+        if early is not None:
+            return early
+        answer = ok(**self._handlers[path](fields))
+        return await self._fault_after([path], project_id) or answer
+
+    async def download(self, job_id: str) -> Response:
+        """Hand out the objects of a job; its random number is the key."""
+        packed = self._objects.zipped(job_id)
+        if packed is None:
+            return refused("Job not found", status=404)
+        return Response(packed, media_type="application/zip")
 
     # Authentication.
 
@@ -116,7 +130,7 @@ class _Face:
 
     async def _command_create(self, fields: Json) -> Response:
         """Queue a command. The answer says that it is queued, and not what becomes of it."""
-        deployment = self._engine.deployments.get(_project(fields))
+        deployment = self._engine.deployments.get(integer(fields, "projectId", -1))
         command = fields.get("command")
         if deployment is None:
             raise Refused("There is no running live deployment of this project")
@@ -132,6 +146,18 @@ class _Face:
             if not deployment.enqueue(payload):
                 return refused("Too many commands wait", status=429, headers={"Retry-After": "1"})
         return await self._fault_after(ids, deployment.project_id) or ok()
+
+    def _broadcast(self, fields: Json) -> Json:
+        """Queue a command at every deployment of the organization, but for one project."""
+        command = fields.get("command")
+        if not is_organization(fields) or not isinstance(command, dict):
+            raise Refused("Name your organization and a command")
+        spared = integer(fields, "excludeProjectId", -1)
+        deployments: list[Deployment] = list(self._engine.deployments.values())
+        for deployment in deployments:
+            if deployment.project_id != spared:
+                deployment.enqueue(json.dumps(command))
+        return {}
 
     async def _fault_before(self, ids: list[str], project_id: int) -> Response | None:
         if fault := self._faults.take("delay", ids, project_id):
@@ -158,79 +184,6 @@ class _Face:
             return _CutShort()
         return None
 
-    # Reads.
-
-    def _live_read(self, fields: Json) -> Json:
-        project_id = self._known_project(fields)
-        return {"message": "", **self._live(project_id), "runtimeStatistics": {}, "charts": {}}
-
-    def _live_list(self, fields: Json) -> Json:
-        wanted = _project(fields) if "projectId" in fields else None
-        status = fields.get("status", "Running")
-        projects = [p for p in self._engine.deployments if wanted in (None, p)]
-        return {"live": [self._live(p) for p in projects if status == "Running"]}
-
-    def _live(self, project_id: int) -> Json:
-        deployment = self._engine.deployments[project_id]
-        return {
-            "projectId": project_id,
-            "deployId": deployment.algorithm_id,
-            "status": "Running",
-            "launched": self._started.strftime("%Y-%m-%d %H:%M:%S"),
-            "stopped": None,
-            "brokerage": "QuantConnectBrokerage",
-        }
-
-    def _orders_read(self, fields: Json) -> Json:
-        project_id = self._known_project(fields)
-        start, end = _integer(fields, "start", 0), _integer(fields, "end", PAGE_MAX)
-        if not 0 <= end - start <= PAGE_MAX:
-            raise Refused(f"end - start must be between 0 and {PAGE_MAX}")
-        orders = self._snapshot("orders", project_id, self._all_orders)
-        return {"orders": orders[start:end], "length": len(orders)}
-
-    def _all_orders(self, project_id: int) -> list[Json]:
-        algorithm_id = self._engine.deployments[project_id].algorithm_id
-        with self._venue.lock:
-            orders = self._venue.orders(project_id)
-            return [order_json(order, algorithm_id) for order in orders]
-
-    def _portfolio_read(self, fields: Json) -> Json:
-        project_id = self._known_project(fields)
-        return {"portfolio": self._snapshot("portfolio", project_id, self._portfolio)}
-
-    def _portfolio(self, project_id: int) -> Json:
-        with self._venue.lock:
-            account = self._venue.book.accounts[project_id]
-            prices = self._venue.book.prices
-            holdings = {
-                symbol: {
-                    "symbol": symbol_json(symbol),
-                    "averagePrice": float(position.cost / position.quantity),
-                    "quantity": float(position.quantity),
-                    "marketPrice": float(prices[symbol]),
-                    "marketValue": float(position.quantity * prices[symbol]),
-                }
-                for symbol, position in account.positions.items()
-                if position.quantity
-            }
-            cash = {"USD": {"symbol": "USD", "amount": float(account.cash), "conversionRate": 1.0}}
-            return {"holdings": holdings, "cash": cash}
-
-    def _snapshot(self, name: str, project_id: int, make: Callable[[int], Any]) -> Any:
-        """Answer from a snapshot as old as QuantConnect's may be."""
-        made_at, value = self._snapshots.get((name, project_id), (float("-inf"), None))
-        if time.monotonic() - made_at >= self._settings.qc_snapshot_seconds:
-            value = make(project_id)
-            self._snapshots[name, project_id] = time.monotonic(), value
-        return value
-
-    def _known_project(self, fields: Json) -> int:
-        project_id = _project(fields)
-        if project_id not in self._engine.deployments:
-            raise Refused("Project not found")
-        return project_id
-
 
 class _CutShort(Response):
     """An answer that promises more bytes than it has: the connection breaks within it."""
@@ -242,23 +195,36 @@ class _CutShort(Response):
         raise ConnectionResetError("cut short by a fault")
 
 
-async def _body(request: Request) -> bytes | None:
+def _show_own(cloud: Cloud, settings: Settings, demo: Demo) -> None:
+    """Show the demo's accounts as projects with the files that they run."""
+    for account in demo.accounts:
+        if account.project_id not in cloud.projects:
+            project = cloud.create(account.name, "Py", account.project_id)
+            for path in sorted(settings.bridge_file.parent.glob("*.py")):
+                cloud.put_file(project, path.name, path.read_text())
+
+
+async def _body(request: Request, size_max: int) -> bytes | None:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > BODY_MAX:
+        if len(body) > size_max:
             return None
     return body
 
 
 def _fields(request: Request, body: bytes) -> Json:
     fields: Json = dict(request.query_params)
-    if "x-www-form-urlencoded" in request.headers.get("Content-Type", ""):
-        return fields | dict(parse_qsl(body.decode("utf-8", "replace")))
+    kind = request.headers.get("Content-Type", "")
+    if "x-www-form-urlencoded" in kind:
+        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+        return fields | dict(pairs)
+    if kind.startswith("multipart/form-data"):
+        return fields | _parts(kind, body)
     if body:
         try:
             parsed = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused("The body is not JSON") from error
         if not isinstance(parsed, dict):
             raise Refused("The body is not an object")
@@ -266,59 +232,15 @@ def _fields(request: Request, body: bytes) -> Json:
     return fields
 
 
-def _integer(fields: Json, name: str, default: int) -> int:
-    try:
-        return int(fields.get(name, default))
-    except (TypeError, ValueError) as error:
-        raise Refused(f"{name} must be a number") from error
-
-
-def _project(fields: Json) -> int:
-    return _integer(fields, "projectId", -1)
-
-
-def symbol_json(symbol: str) -> Json:
-    return {"value": symbol, "id": symbol, "permtick": symbol}
-
-
-def order_json(order: Order, algorithm_id: str) -> Json:
-    """LEAN's serialized order."""
-    return {
-        "id": order.order_id,
-        "brokerId": [str(order.order_id)],
-        "symbol": symbol_json(order.symbol),
-        "price": float(order.notional / order.filled if order.filled else 0),
-        "priceCurrency": "USD",
-        "time": order.at.isoformat(),
-        "createdTime": order.at.isoformat(),
-        "quantity": float(order.sign * order.quantity),
-        "type": TYPES[order.order_type],
-        "status": STATUSES[order.status],
-        "tag": order.tag,
-        "limitPrice": None if order.limit_price is None else float(order.limit_price),
-        "stopPrice": None if order.stop_price is None else float(order.stop_price),
-        "direction": 0 if order.side == "buy" else 1,
-        "events": [_event_json(order, event, algorithm_id) for event in order.events],
-    }
-
-
-def _event_json(order: Order, event: Event, algorithm_id: str) -> Json:
-    words = {"accepted": "submitted", "partially_filled": "partiallyFilled", "rejected": "invalid"}
-    words |= {"expired": "canceled", "replaced": "updateSubmitted"}
-    return {
-        "id": f"{algorithm_id}-{order.order_id}-{event.event_id}",
-        "algorithmId": algorithm_id,
-        "orderId": order.order_id,
-        "orderEventId": event.event_id,
-        "symbolValue": order.symbol,
-        "time": event.at.timestamp(),
-        "status": words.get(event.status, event.status),
-        "fillPrice": float(event.price),
-        "fillQuantity": float(order.sign * event.quantity),
-        "orderFeeAmount": float(event.fee),
-        "orderFeeCurrency": "USD",
-        "message": event.message,
-        "quantity": float(order.sign * event.order_quantity),
-        "limitPrice": None if event.limit_price is None else float(event.limit_price),
-        "stopPrice": None if event.stop_price is None else float(event.stop_price),
-    }
+def _parts(kind: str, body: bytes) -> Json:
+    """The fields of a form that carries a file."""
+    head = f"Content-Type: {kind}\r\n\r\n".encode("latin-1", "replace")
+    parser = email.parser.BytesParser(policy=email.policy.HTTP)
+    message = parser.parsebytes(head + body)
+    found: Json = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        content = part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(content, bytes):
+            found[name] = content.decode("utf-8", "replace")
+    return found

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     qc_skew_seconds: int = Field(default=7200, ge=1)
     # What QuantConnect's reads show is about ten minutes old.
     qc_snapshot_seconds: float = Field(default=600, ge=0)
+    # A live deployment has a node of its own; the demo's accounts take one each.
+    paper_live_nodes: int = Field(default=8, ge=1, le=100)
     replay_session_seconds: int = Field(default=600, ge=4, le=86_400)
     market_hours: Literal["always", "exchange"] = "always"
     bridge_file: Path = ROOT / "ops" / "quantconnect" / "main.py"

@@ -10,12 +10,15 @@ from functools import partial
 from pathlib import Path
 from threading import RLock
 
-from paper.faults import Faults
+from paper import mishaps
+from paper.faults import Faults, Kind
 from paper.journal import Journal, Record
 from paper.market import Replay, Tick, is_open, read_bars, utc_now
 from paper.matching import Book
-from paper.orders import Event, Order, Refused
+from paper.orders import ZERO, Event, Order, Refused
 from paper.settings import Demo, Settings
+
+RESTATING: tuple[Kind, ...] = ("correction", "bust")
 
 
 class StateFolderInUse(Exception):
@@ -115,7 +118,7 @@ class Venue:
             if self._faults.take("external_order", [tag], project_id):
                 self._keep(place(tag=""))
             if self._faults.take("position_drift", [tag], project_id):
-                self._keep(self.book.drift(project_id, symbol, Decimal(1)))
+                self._keep(mishaps.drift(self.book, project_id, symbol, Decimal(1)))
             return self.book.orders[records[0]["order_id"]]
 
     def cancel(self, order_id: int) -> bool:
@@ -125,7 +128,7 @@ class Venue:
             records = self.book.cancel(order_id, now)
             order = self.book.orders[order_id]
             if records and self._faults.take("late_fill", [order.tag], order.project_id):
-                records += self.book.fill_late(order_id, now)
+                records += mishaps.fill_late(self.book, order_id, now)
             self._keep(records)
             return bool(records)
 
@@ -145,7 +148,7 @@ class Venue:
                 return str(refusal)
             order = self.book.orders[order_id]
             if self._faults.take("duplicate_live_on_modify", [order.tag], order.project_id):
-                records += self.book.double(order_id, utc_now())
+                records += mishaps.double(self.book, order_id, utc_now())
             self._keep(records)
             return None
 
@@ -157,6 +160,42 @@ class Venue:
             tick = self.ticks[symbol]
             self._keep(self.book.tick(symbol, tick.price, tick.volume, now))
             self.ticked_at = now
+            self.commit()
+
+    def open_account(self, project_id: int, cash: Decimal) -> None:
+        """Give a project its opening cash, once."""
+        with self.lock:
+            self._keep(self.book.open_account(project_id, cash))
+            self.commit()
+
+    def reload(self, project_id: int) -> tuple[int, dict[int, int]]:
+        """Begin a new run: its first order's number, and of open orders how much has happened.
+
+        What nobody was told of by then, nobody will be.
+        """
+        with self.lock:
+            self._events[project_id].clear()
+            opened = (o for o in self.book.open.values() if o.project_id == project_id)
+            return len(self.book.orders) + 1, {o.order_id: len(o.events) for o in opened}
+
+    def liquidate(self, project_id: int) -> None:
+        """Cancel what is open and trade every position to nothing."""
+        with self.lock:
+            for order in [o for o in self.book.open.values() if o.project_id == project_id]:
+                self._keep(self.book.cancel(order.order_id, utc_now()))
+            positions = self.book.accounts[project_id].positions
+            held = {symbol: it.quantity for symbol, it in positions.items() if it.quantity}
+        for symbol, quantity in held.items():
+            self.place(
+                project_id=project_id,
+                tag="Liquidated",
+                symbol=symbol,
+                side="sell" if quantity > 0 else "buy",
+                quantity=abs(quantity),
+                limit_price=None,
+                time_in_force="gtc",
+            )
+        with self.lock:
             self.commit()
 
     def orders(self, project_id: int | None = None) -> list[Order]:
@@ -172,6 +211,26 @@ class Venue:
             events = list(queue)
             queue.clear()
             return events
+
+    def restated(self, project_id: int, told: int) -> list[Event]:
+        """Name, when they are on disk, the fills of a project that changed, but for the first."""
+        with self.lock:
+            self.commit()
+            return self.book.restated[project_id][told:]
+
+    def restate(self, event: Event) -> None:
+        """Correct a fill by a tick or take it back, where a fault hits it; once at most."""
+        order = self.book.orders[event.order_id]
+        for kind in RESTATING:
+            # What was placed elsewhere has no name by which it could be corrected here.
+            if not order.tag or self._faults.take(kind, [order.tag], order.project_id) is None:
+                continue
+            with self.lock:
+                tick_size = self.book.instruments[order.symbol].tick_size
+                quantity = ZERO if kind == "bust" else event.quantity
+                price = event.price if kind == "bust" else event.price + tick_size
+                self._keep(mishaps.restate(self.book, event, quantity, price, utc_now()))
+            return
 
     def commit(self) -> None:
         """Put on disk what happened, and before it what the bridge noted beforehand."""

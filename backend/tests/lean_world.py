@@ -12,9 +12,11 @@ import pytest
 from paper_world import HMAC_KEY, PROJECT, make_command, order_fields
 from pydantic import SecretStr
 
-from paper.algorithm_imports import OrderTicket, Transactions, load_algorithm
+from paper.algorithm_imports import load_algorithm
 from paper.engine import Deployment
 from paper.faults import Faults
+from paper.launches import Launch
+from paper.lean_tickets import OrderTicket, Transactions
 from paper.object_store import ObjectStore
 from paper.settings import Settings, read_demo
 from paper.venue import Venue
@@ -101,7 +103,7 @@ class Lean:
             object_store=self.store,
             notify=self.post,
         )
-        self.algorithm.transactions = transactions(self.venue, PROJECT)
+        self.algorithm.transactions = transactions(self.venue, Launch(PROJECT, ""))
         self.algorithm.initialize()
         self.deployment = Deployment(PROJECT, self.algorithm, self.venue, self.faults)
 

@@ -17,6 +17,7 @@ from app.core.settings import MissingSecret, Settings, get_settings
 from app.services.broker import Broker
 from app.services.db import Database, create_engine
 from app.services.qc_client import QuantConnectBroker
+from app.services.qc_executions import ListsExecutions, QuantConnectExecutions
 from app.services.quotes import HearsQuotes, QuoteSource, ReplayQuotes
 
 from .bridges import Bridges
@@ -42,7 +43,8 @@ Settings come from the environment and from the files of SECRETS_DIR:
   IB_CLIENT_ID (1 to 999999, default 11; one worker only, always the same),
   REPLAY_QUOTES_URL (none: no prices of source replay),
   SEND_TIMEOUT_S, SEND_VALID_S, SHARD_LEASE_S, POLL_INTERVAL_MS, QUERY_AFTER_S,
-  OPEN_QUERY_AFTER_S, RECONCILE_EVERY_S,
+  OPEN_QUERY_AFTER_S, EXECUTIONS_EVERY_S, RECONCILE_EVERY_S,
+  NOTIFY_ALLOW_PRIVATE,
   ANCHOR_SINK (folder:/path or git:/path-or-address; none: no anchors), ANCHOR_EVERY_S,
   WORKER_METRICS_HOST, WORKER_METRICS_PORT, LOG_LEVEL;
   secrets app_worker_password, webhook_hmac, qc_token, anchor_key.
@@ -121,6 +123,15 @@ def make_brokers(settings: Settings, bridges: Bridges, database: Database) -> di
     return brokers
 
 
+def make_lists(settings: Settings) -> dict[str, ListsExecutions]:
+    """Name the venues that list their executions, by route."""
+    return {
+        "quantconnect": QuantConnectExecutions(
+            url=settings.qc_url, user_id=settings.qc_user_id, token=settings.secret("qc_token")
+        )
+    }
+
+
 def quote_sources(settings: Settings, brokers: dict[str, Broker]) -> list[QuoteSource]:
     """Name the sources of prices that this worker hears; a bridge's come to the API."""
     sources = [broker.quotes for broker in brokers.values() if isinstance(broker, HearsQuotes)]
@@ -138,7 +149,7 @@ async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFacto
     pooled = settings.model_copy(update={"database_pool_size": POOL_SIZE})
     database = Database(create_engine(pooled, "app_worker"))
     brokers = brokers_of(settings, bridges, database)
-    sources = quote_sources(settings, brokers)
+    sources, lists = quote_sources(settings, brokers), make_lists(settings)
     service = Service(
         settings,
         database=database,
@@ -147,6 +158,7 @@ async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFacto
         metrics=metrics,
         shards_max=shards_max,
         quotes=sources,
+        lists=lists,
     )
     server = MetricsServer(
         metrics,
@@ -161,7 +173,7 @@ async def serve(settings: Settings, *, shards_max: int, brokers_of: BrokersFacto
     finally:
         await server.stop()
         # What a broker still has to report goes into the database.
-        await _close(*brokers.values(), *sources, database)
+        await _close(*brokers.values(), *lists.values(), *sources, database)
 
 
 async def _listen(server: MetricsServer, port: int) -> None:
@@ -190,7 +202,7 @@ def _stop_on_signals() -> asyncio.Event:
     return stopping
 
 
-async def _close(*parts: Broker | QuoteSource | Database) -> None:
+async def _close(*parts: Broker | ListsExecutions | QuoteSource | Database) -> None:
     for part in parts:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):

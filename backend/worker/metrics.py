@@ -66,6 +66,13 @@ class Metrics:
         self.recon_breaks = counter(
             "recon_breaks_total", "Differences to a broker's figures, by what became.", "state"
         )
+        self.notified = counter("notified_total", "Deliveries of messages, by their end.", "ended")
+        self.notify_pending = gauge("notify_pending", "Events that people are still to be told.")
+        self.notify_oldest_s = gauge("notify_oldest_seconds", "Age of the oldest of them.")
+        self.notify_dead = gauge("notify_dead", "Events given up after too many failures.")
+        self.executions_missing = counter(
+            "executions_missing_total", "Executions that only a venue's own list told of."
+        )
         self.breaker_open = gauge("route_breaker_open", "1 while a route is left alone.", "route")
         self.integrity_breaks = gauge(
             "integrity_breaks", "Figures that are not what the executions make them."

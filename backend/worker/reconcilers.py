@@ -142,37 +142,6 @@ class Acknowledger:
             return Outcome(kind=OutcomeKind.UNKNOWN, reason="adapter_failed")
 
 
-class InflightQuery:
-    """Owes a query for each order whose answer does not come."""
-
-    def __init__(
-        self,
-        database: Database,
-        lanes: Lanes,
-        metrics: Metrics,
-        *,
-        after_s: float,
-        on_owed: Callable[[], None],
-    ) -> None:
-        self._database = database
-        self._lanes = lanes
-        self._metrics = metrics
-        self._after_s = after_s
-        self._on_owed = on_owed
-
-    async def step(self) -> bool:
-        """Look at the orders in flight of the owned shards."""
-        if not self._lanes.may_send:
-            return False
-        async with self._database.transaction() as connection:
-            owed = await outbox.query_inflight(connection, self._lanes.owner, after_s=self._after_s)
-        if owed:
-            log.info("queries_owed", count=owed)
-            self._metrics.queries.inc(owed)
-            self._on_owed()
-        return False
-
-
 class OutboxWatch:
     """Measures the outbox, once for all workers, and warns when it grows old."""
 

@@ -7,25 +7,29 @@ import os
 import secrets
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import asyncpg
 
 from app.core.logging import get_logger
 from app.core.settings import Settings
+from app.outbox import repo as outbox
 from app.services.broker import Broker
 from app.services.db import Database
+from app.services.qc_executions import ListsExecutions
 from app.services.quotes import QuoteSource
 
 from .anchoring import Anchorer
-from .breaks import OpenOrders, Reconciler
+from .breaks import Executions, Questions, Reconciler
 from .bridges import Bridges
 from .calendar import CalendarKeeper
 from .consumer import InboxApplier, Sender, SendLimits
 from .faults import log_failure
 from .lanes import Connect, Lanes, Lease
 from .metrics import Metrics
+from .notifier import Notifier
 from .quotes import QuoteIntake
 from .reconcilers import (
     Acknowledger,
@@ -33,7 +37,6 @@ from .reconcilers import (
     BridgeWatch,
     EquitySampler,
     Housekeeper,
-    InflightQuery,
     IntegrityWatch,
     OutboxWatch,
     RollUp,
@@ -52,6 +55,7 @@ ACKNOWLEDGE_EVERY_S = 1.0
 INFLIGHT_EVERY_S = 1.0
 OPEN_EVERY_S = 5.0
 OUTBOX_EVERY_S = 5.0
+NOTIFY_EVERY_S = 1.0
 AUDIT_EVERY_S = 60.0
 ANCHOR_LOOK_EVERY_S = 10.0
 HOUSE_EVERY_S = 60.0
@@ -106,6 +110,7 @@ class Service:
         metrics: Metrics,
         shards_max: int = SHARDS,
         quotes: Sequence[QuoteSource] = (),
+        lists: Mapping[str, ListsExecutions] | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -114,6 +119,7 @@ class Service:
         self._metrics = metrics
         self._shards_max = shards_max
         self._quotes = quotes
+        self._lists = lists or {}
         self._connect = direct_connection(settings)
         self._sample = StreamSample()
         self._sessions = 0
@@ -247,12 +253,18 @@ class Service:
         acknowledger = Acknowledger(
             self._brokers, lanes, self._bridges, metrics, timeout_s=settings.send_timeout_s
         )
-        inflight = InflightQuery(
-            database, lanes, metrics, after_s=settings.query_after_s, on_owed=wake_sender
+        asks = partial(Questions, database, lanes, metrics, on_owed=wake_sender)
+        inflight = asks(owe=partial(outbox.query_inflight, after_s=settings.query_after_s))
+        working = asks(owe=partial(outbox.query_open, after_s=settings.open_query_after_s))
+        executions = Executions(
+            database,
+            lanes,
+            self._bridges,
+            metrics,
+            lists=self._lists,
+            on_missing=database.notify_poke,
         )
-        open_orders = OpenOrders(
-            database, lanes, metrics, after_s=settings.open_query_after_s, on_owed=wake_sender
-        )
+        notifier = Notifier(database, lanes, metrics, settings=settings)
         anchorer = Anchorer(database, lanes, metrics, settings=settings)
         poll_s = settings.poll_interval_ms / 1000
         return [
@@ -268,7 +280,9 @@ class Service:
             Loop("calendar", CalendarKeeper(database, lanes).step, CALENDAR_EVERY_S),
             Loop("rollup", RollUp(database, lanes).step, ROLLUP_EVERY_S),
             Loop("equity", EquitySampler(database, lanes).step, EQUITY_EVERY_S),
-            Loop("open", open_orders.step, OPEN_EVERY_S),
+            Loop("open", working.step, OPEN_EVERY_S),
+            Loop("notify", notifier.step, NOTIFY_EVERY_S),
+            Loop("executions", executions.step, settings.executions_every_s),
             Loop(
                 "reconcile", Reconciler(database, lanes, metrics).step, settings.reconcile_every_s
             ),

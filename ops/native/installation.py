@@ -27,7 +27,7 @@ ENV_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*
 # What a developer's shell says about other Pythons and databases must not reach the services.
 FOREIGN_PREFIXES = ("PG", "PYTHON", "MAKE", "MFLAGS", "VIRTUAL_ENV", "CADDY_", "STREAMLIT_")
 IMAGES = ("CADDY_IMAGE", "PGBOUNCER_IMAGE", "PYTHON_IMAGE", "STREAMLIT_IMAGE")
-KEPT = ("PG_BIN", "PYTHONDONTWRITEBYTECODE", *IMAGES)
+KEPT = ("PG_BIN", *IMAGES)
 
 
 class InstallationError(Exception):

@@ -3,6 +3,8 @@
 The second file of the project; nothing in it knows LEAN beyond the objects it is handed.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import decimal
 import hashlib
@@ -11,7 +13,10 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from AlgorithmImports import ObjectStore, QCAlgorithm
 
 BODY_MAX = 60_000  # the receiver takes 64 KiB
 BODIES_A_PULSE_MAX = 4
@@ -54,7 +59,7 @@ def sign(secret: str, body: bytes) -> str:
 class Ledger:
     """Every order ever taken on, one object each, by client_order_id."""
 
-    def __init__(self, store: Any, prefix: str) -> None:
+    def __init__(self, store: ObjectStore, prefix: str) -> None:
         self.store, self.prefix, self.dirty = store, prefix, set[str]()
         names = [str(name) for name in store.keys if str(name).startswith(prefix)]
         self.entries: dict[str, dict[str, Any]] = {
@@ -98,7 +103,7 @@ class Ledger:
 class Feed:
     """Numbered events, kept until acknowledged, posted in signed batches."""
 
-    def __init__(self, algorithm: Any, store_key: str) -> None:
+    def __init__(self, algorithm: QCAlgorithm, store_key: str) -> None:
         self.algorithm, self.store, self.store_key = algorithm, algorithm.object_store, store_key
         self.url = str(algorithm.get_parameter("webhook_url", ""))
         self.secret = str(algorithm.get_parameter("webhook_secret", ""))

@@ -3,8 +3,9 @@
 Nothing here remembers anything; main.py and feed.py do.
 """
 
+from __future__ import annotations
+
 # ruff: noqa: F403, F405, I001
-# mypy: disable-error-code="name-defined"
 from AlgorithmImports import *
 
 import datetime as dt
@@ -12,7 +13,7 @@ import re
 import zoneinfo
 from typing import Any
 
-from feed import iso, number, utc_now  # type: ignore[import-not-found]
+from feed import iso, number, utc_now
 
 NUMBER = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,8})?")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -54,7 +55,7 @@ def values_of(command: dict[str, Any]) -> dict[str, str]:
     return {name: command[name] for name in ("quantity", *PRICES[command["order_type"]])}
 
 
-def values_held(ticket: Any) -> dict[str, str]:
+def values_held(ticket: OrderTicket) -> dict[str, str]:
     """What LEAN has of an order now."""
     held = {"quantity": number(abs(ticket.quantity))}
     if ticket.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT):
@@ -64,14 +65,14 @@ def values_held(ticket: Any) -> dict[str, str]:
     return held
 
 
-def values_told(event: Any) -> dict[str, str]:
+def values_told(event: OrderEvent) -> dict[str, str]:
     """What an event tells of its order's values."""
     told = {"quantity": abs(event.quantity) or None}
     told |= {"limit_price": event.limit_price, "stop_price": event.stop_price}
     return {name: number(value) for name, value in told.items() if value is not None}
 
 
-def send(algorithm: Any, symbol: Any, key: str, command: dict[str, Any]) -> Any:
+def send(algorithm: QCAlgorithm, symbol: Symbol, key: str, command: dict[str, Any]) -> OrderTicket:
     """Place the order of a command; its ticket."""
     properties = OrderProperties()
     properties.time_in_force = _time_in_force(command)
@@ -87,7 +88,7 @@ def send(algorithm: Any, symbol: Any, key: str, command: dict[str, Any]) -> Any:
     return algorithm.stop_limit_order(symbol, quantity, stop, limit, *rest)
 
 
-def _time_in_force(command: dict[str, Any]) -> Any:
+def _time_in_force(command: dict[str, Any]) -> TimeInForce:
     if command["time_in_force"] == "day":
         return TimeInForce.DAY
     if command["time_in_force"] == "gtc":
@@ -97,7 +98,7 @@ def _time_in_force(command: dict[str, Any]) -> Any:
     return GoodTilDateTimeInForce(utc.astimezone(NEW_YORK).replace(tzinfo=None))
 
 
-def change(ticket: Any, command: dict[str, Any]) -> Any:
+def change(ticket: OrderTicket, command: dict[str, Any]) -> OrderResponse:
     """Ask for an order's new values; LEAN's response."""
     fields = UpdateOrderFields()
     if command.get("quantity") is not None:
@@ -109,7 +110,7 @@ def change(ticket: Any, command: dict[str, Any]) -> Any:
     return ticket.update(fields)
 
 
-def status_of(lean_status: Any, message: Any) -> str | None:
+def status_of(lean_status: OrderStatus, message: str) -> str | None:
     """Our word for a state that is reported; None for what nobody needs to know."""
     names = (
         (OrderStatus.SUBMITTED, "accepted"),
@@ -124,7 +125,7 @@ def status_of(lean_status: Any, message: Any) -> str | None:
     return "expired" if ours == "canceled" and "expired" in str(message) else ours
 
 
-def fill_of(event: Any, exec_id: str) -> dict[str, str]:
+def fill_of(event: OrderEvent, exec_id: str) -> dict[str, str]:
     """An execution in our words."""
     fee, currency = event.order_fee.value.amount, event.order_fee.value.currency
     fill = {"exec_id": exec_id, "quantity": number(abs(event.fill_quantity))}
@@ -132,7 +133,9 @@ def fill_of(event: Any, exec_id: str) -> dict[str, str]:
     return fill | {"fee": number(fee), "fee_currency": str(currency if fee else "USD")}
 
 
-def external_of(order: Any, event: Any, broker_order_id: str | None) -> dict[str, Any] | None:
+def external_of(
+    order: Order, event: OrderEvent, broker_order_id: str | None
+) -> dict[str, Any] | None:
     """An order that was placed elsewhere, if it is of a type that we have."""
     names = (
         (OrderType.MARKET, "market"),
@@ -148,7 +151,7 @@ def external_of(order: Any, event: Any, broker_order_id: str | None) -> dict[str
     return {**told, "quantity": number(abs(order.quantity)), **values_told(event)}
 
 
-def held_by(portfolio: Any) -> dict[str, list[dict[str, str]]]:
+def held_by(portfolio: SecurityPortfolioManager) -> dict[str, list[dict[str, str]]]:
     """What the account holds, for the heartbeat."""
     held = [holding for holding in portfolio.values() if holding.quantity]
     positions = [

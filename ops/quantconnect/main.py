@@ -1,10 +1,12 @@
 """The bridge: the algorithm that trades one QuantConnect project on Informania's behalf.
 
-Upload main.py, feed.py and lean_orders.py. Parameters of the project:
+`informania-admin quantconnect deploy` uploads main.py, commands.py, feed.py and lean_orders.py, and
+sets these parameters of the deployment:
   webhook_url, webhook_secret   where events go, and the key that signs them and the commands
   source, epoch                 "qc:<project id>", and the fence that commands must name
   symbols                       "AAPL,MSFT": nothing else is traded
   interval_s, pulse_s           between heartbeats (3600 / webhook quota; 60), between posts (1)
+  brokerage                     "ib" for the rules of Interactive Brokers
   history                       "tagged" where the venue lists all orders, with tags, for ever
   dedupe                        "off" only for the negative control of a test
 
@@ -13,72 +15,38 @@ replies cannot be seen. So an order is written to the object store before it is 
 PlaceOrder only repeats what is known of it, and events are repeated until acknowledged.
 """
 
+from __future__ import annotations
+
 # ruff: noqa: F403, F405, I001
-# mypy: disable-error-code="name-defined"
 # LEAN's star import brings .NET names along (its own Decimal, for one): it comes first, and
 # modules are imported whole, so that nothing used here is shadowed.
 from AlgorithmImports import *
 
 import datetime as dt
 import hmac
-import json
 import re
 import threading
 import time
 from typing import Any
 
-import lean_orders  # type: ignore[import-not-found]
-from feed import TERMINAL, Feed, Ledger  # type: ignore[import-not-found]
+import lean_orders
+from commands import TYPES, WITHOUT_ORDER, BridgeCommand
+from feed import TERMINAL, Feed, Ledger
 from feed import canonical, iso, number, sign, utc_now, words
 
 EXECUTIONS_A_STATE = 100
+QUIT_WAIT_S = 20.0  # for the ends of orders, and for their acknowledgment
 REPLACES_MAX = 20  # remembered of an order, so that none is obeyed twice
 # What is good until a moment ends there; the venue has so long to do it itself.
 EXPIRY_GRACE = dt.timedelta(seconds=2)
 CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 
 
-class BridgeCommand:
-    """What LEAN makes of a command's JSON: one attribute a field, and the text as PayloadData."""
-
-    PayloadData: str | None = None
-
-    def run(self, algorithm: Any) -> bool:
-        # LEAN may hand over a bare proxy of the base class, so our class keeps the instance.
-        return InformaniaBridge.current.receive(type(self).__name__, self.fields())
-
-    def fields(self) -> dict[str, Any]:
-        """The fields as signed, also where LEAN kept no text and made times of our strings."""
-        parsed = {k: iso(v) if isinstance(v, dt.datetime) else v for k, v in vars(self).items()}
-        fields = json.loads(self.PayloadData) if self.PayloadData else parsed
-        return {**fields, "$type": type(self).__name__}
-
-
-class PlaceOrder(BridgeCommand): ...
-
-
-class CancelOrder(BridgeCommand): ...
-
-
-class ReplaceOrder(BridgeCommand): ...
-
-
-class QueryOrder(BridgeCommand): ...
-
-
-class Acknowledge(BridgeCommand): ...
-
-
-class Ping(BridgeCommand): ...
-
-
-class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
+class InformaniaBridge(QCAlgorithm):
     """Takes signed commands, keeps the ledger, reports what the venue does."""
 
-    current: "InformaniaBridge"
-
     def initialize(self) -> None:
-        InformaniaBridge.current = self
+        BridgeCommand.receive = self.receive
         self._lock = threading.RLock()  # LEAN may report order events from a thread of its own
         self._dedupe = self.get_parameter("dedupe", "on") != "off"
         self._tagged = self.get_parameter("history", "") == "tagged"
@@ -86,26 +54,33 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         self._feed = Feed(self, f"bridge/{self.project_id}/events")
         self._former = set(self._ledger.entries)  # taken on by an earlier run
         self._keys: dict[int, str] = {}  # order ids of this run -> client_order_id
-        self._replacing: dict[str, Any] = {}  # tickets with a change that nobody confirmed yet
+        self._replacing: dict[str, OrderTicket] = {}  # with a change that nobody confirmed yet
         entries = self._ledger.entries.items()
         self._good_until = {key: str(e["expires_at"]) for key, e in entries if e.get("expires_at")}
         self._recovered, self._prune_at = False, 0.0
         tickers = [name for name in self.get_parameter("symbols", "").upper().split(",") if name]
         self._symbols = {t: self.add_equity(t, Resolution.SECOND).symbol for t in tickers}
-        for command in (PlaceOrder, CancelOrder, ReplaceOrder, QueryOrder, Acknowledge, Ping):
+        for command in TYPES:
             self.add_command(command)
+        if self.get_parameter("brokerage", "") == "ib":
+            interactive_brokers = BrokerageName.INTERACTIVE_BROKERS_BROKERAGE
+            self.set_brokerage_model(interactive_brokers, AccountType.MARGIN)
+        self._quit_at = 0.0  # when to end, whatever is still open; 0: not asked to
+        if not self.live_mode:  # a backtest shows that it starts, and trades nothing
+            self.set_start_date(2013, 1, 2)
+            self.set_end_date(2013, 1, 3)
         pulse = dt.timedelta(seconds=float(self.get_parameter("pulse_s", "1")))
         self.schedule.on(self.date_rules.every_day(), self.time_rules.every(pulse), self._pulse)
 
     # What LEAN calls.
 
-    def on_data(self, data: Any) -> None:
+    def on_data(self, data: Slice) -> None:
         with self._lock:
             for symbol, bar in data.bars.items():
                 name, quote = str(symbol.value), {"price": number(bar.close), "at": iso(utc_now())}
                 self._feed.quotes[name] = {"symbol": name, **quote}
 
-    def on_order_event(self, order_event: Any) -> None:
+    def on_order_event(self, order_event: OrderEvent) -> None:
         with self._lock:
             self._recover()
             self._note(order_event)
@@ -132,6 +107,10 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
             self._end_orders()
             if self._save():
                 self._feed.publish(self._heartbeat)
+            # Seen by live/read, where no webhook gets through.
+            self.set_runtime_statistic("bridge_sequence", str(self._feed.sequence))
+            if self._quit_at and (self._is_quiet() or time.monotonic() >= self._quit_at):
+                self.quit("stopped by its operator")
 
     # Commands.
 
@@ -145,7 +124,7 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
             return "WRONG_EPOCH"
         if str(fields.get("valid_until")) < iso(utc_now()):
             return "EXPIRED"
-        named = kind in ("Acknowledge", "Ping") or self._key(fields) is not None
+        named = kind in WITHOUT_ORDER or self._key(fields) is not None
         return None if fields.get("version") == 1 and named else "INVALID"
 
     def _key(self, fields: dict[str, Any]) -> str | None:
@@ -155,7 +134,7 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
     def _refuse(self, kind: str, fields: dict[str, Any], reason: str) -> None:
         """Words without a valid signature are not repeated: they could end an order that lives."""
         self.debug(f"{kind} refused: {reason}")
-        if kind in ("Acknowledge", "Ping") or self._feed.full():
+        if kind in WITHOUT_ORDER or self._feed.full():
             return
         trusted = {} if reason == "BAD_SIGNATURE" else fields
         detail = {"command": kind, "command_id": words(trusted.get("id")), "reason": reason}
@@ -192,6 +171,8 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         return {"values": lean_orders.values_of(command), "expires_at": expires_at}
 
     def _problem(self, command: dict[str, Any]) -> str | None:
+        if self._quit_at:
+            return "STOPPING"
         if not lean_orders.is_order(command):
             return "INVALID"
         if command.get("symbol") not in self._symbols:
@@ -282,6 +263,19 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
     def _Acknowledge(self, command: dict[str, Any]) -> None:  # noqa: N802
         self._feed.acknowledge(min(int(command["sequence"]), self._feed.sequence))
 
+    def _QuitBridge(self, command: dict[str, Any]) -> None:  # noqa: N802
+        """Cancel what works, and end when its end is reported, or has waited long enough."""
+        for entry in self._working():
+            self.transactions.get_order_ticket(entry["order_id"]).cancel()
+        self._quit_at = time.monotonic() + QUIT_WAIT_S
+
+    def _working(self) -> list[dict[str, Any]]:
+        entries = self._ledger.entries.values()
+        return [e for e in entries if e["order_id"] is not None and e["status"] not in TERMINAL]
+
+    def _is_quiet(self) -> bool:
+        return not self._working() and not self._feed.events
+
     def _Ping(self, command: dict[str, Any]) -> None:  # noqa: N802
         self._feed.beat_at = 0.0
 
@@ -339,19 +333,20 @@ class InformaniaBridge(QCAlgorithm):  # type: ignore[misc]
         self._ledger.entries[key]["order_id"] = int(order_id)
         self._ledger.dirty.add(key)
 
-    def _note_all(self, ticket: Any) -> None:
+    def _note_all(self, ticket: OrderTicket | None) -> None:
         """Note what LEAN's own list has of an order, and may have failed to report."""
         for order_event in list(ticket.order_events if ticket else ()):
             self._note(order_event)
 
-    def _note(self, event: Any) -> None:
+    def _note(self, event: OrderEvent) -> None:
         """One order event: kept in the ledger, owed to the other side. Seen twice, noted once."""
         order = self.transactions.get_order_by_id(event.order_id)
         key = self._keys.get(int(event.order_id))
         if key is None and order.tag in self._ledger.entries:
             key = str(order.tag)
             self._link(key, event.order_id)
-        foreign = {"order_id": event.order_id, "status": None, "seen": {}, "executions": []}
+        foreign: dict[str, Any] = {"order_id": event.order_id, "status": None}
+        foreign |= {"seen": {}, "executions": []}
         entry = self._ledger.entries.get(key or "", foreign)
         status, place = (
             lean_orders.status_of(event.status, event.message),

@@ -41,10 +41,11 @@ class Ours:
         """One order of a random account."""
         await self.place(randint(1, ACCOUNTS))
 
-    async def place(self, account_id: int) -> None:
-        """One order of an account, and the wake-up of the worker when that is on."""
+    async def place(self, account_id: int) -> str:
+        """One order of an account, and the wake-up of the worker when that is on; its id."""
+        client_order_id = str(uuid4())
         order = NewOrder(
-            client_order_id=str(uuid4()), account_id=account_id, symbol="AAPL", side="buy",
+            client_order_id=client_order_id, account_id=account_id, symbol="AAPL", side="buy",
             order_type="limit", quantity=Decimal(10), limit_price=Decimal(99), stop_price=None,
             time_in_force="day", expires_at=None, strategy_id=None,
         )  # fmt: skip
@@ -54,6 +55,7 @@ class Ours:
             raise RuntimeError(f"the order is {done.status}: {done.reason_code}")
         if self.poke:
             self.database.notify_poke()
+        return client_order_id
 
 
 @asynccontextmanager

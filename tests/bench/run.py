@@ -25,6 +25,13 @@ for _folder in ("tests", "backend/tests", "ops", "tests/crash"):
 import uvloop  # noqa: E402
 from bench.bars_row import arrow_against_copy, json_against_arrow  # noqa: E402
 from bench.bench_cluster import bench_cluster, freshen, superuser  # noqa: E402
+from bench.drain_rows import (  # noqa: E402
+    against_pgqueuer,
+    against_procrastinate,
+    disordered,
+    with_a_past,
+    woken,
+)
 from bench.http_row import http_against_procedure  # noqa: E402
 from bench.ours import CONNECTIONS, opened  # noqa: E402
 from bench.rival_tables import TABLES  # noqa: E402
@@ -50,6 +57,13 @@ class Row:
     goal: float
     limit: str
     measure: Measure
+    # Of what should be small.
+    at_most: bool = False
+    unit: str = "/s"
+
+    def reached(self, ratio: float) -> bool:
+        """Say whether the goal is reached."""
+        return ratio <= self.goal if self.at_most else ratio >= self.goal
 
 
 def scripts(ours: str, other: str, role: str, *, clients: int = CALLERS, worth: int = 1) -> Measure:
@@ -156,6 +170,23 @@ ROWS = (
         "bars_json_vs_arrow", 0.2, "our strict JSON parser, in Python",
         json_against_arrow,
     ),
+    Row(
+        "drain_vs_pgqueuer", 5, "the risk rules once more, and two moves of the order with audit",
+        against_pgqueuer,
+    ),
+    Row(
+        "drain_vs_procrastinate_lock", 50, "as above; what it is compared with keeps order as well",
+        against_procrastinate,
+    ),
+    Row(
+        "drain_5m_done_vs_empty", 0.9, "nothing: what is done is in another table",
+        with_a_past,
+    ),
+    Row("disordered_accounts", 0, "accounts, with four workers", disordered, at_most=True, unit=""),
+    Row(
+        "commit_to_venue_p50_vs_inprocess", 1.5, "one notification, and a loop that wakes",
+        woken, at_most=True, unit=" s",
+    ),
 )  # fmt: skip
 
 
@@ -170,7 +201,7 @@ def main() -> int:
     target = ROOT / ".run" / "bench" / "place.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps({"rows": report}, indent=2) + "\n")
-    return int(any(row["ratio"] < row["goal"] for row in report))
+    return int(not all(row["reached"] for row in report))
 
 
 def measured(row: Row, cluster: Cluster, rounds: int, seconds: float) -> dict[str, Any]:
@@ -182,15 +213,17 @@ def measured(row: Row, cluster: Cluster, rounds: int, seconds: float) -> dict[st
         pairs += [pair] if number else []
     ratio = median(ours / other for ours, other in pairs)
     ours, other = (median(side) for side in zip(*pairs, strict=True))
-    verdict = "ok  " if ratio >= row.goal else "MISS"
+    verdict = "ok  " if row.reached(ratio) else "MISS"
+    bound = "at most" if row.at_most else "goal"
     print(  # noqa: T201
-        f"{verdict} {row.name:30} {ratio:7.2f}  goal {row.goal:5}"
-        f"  {ours:9,.0f}/s against {other:9,.0f}/s  limit: {row.limit}",
+        f"{verdict} {row.name:30} {ratio:7.2f}  {bound} {row.goal:5}"
+        f"  {ours:9,.5g}{row.unit} against {other:9,.5g}{row.unit}  limit: {row.limit}",
         flush=True,
     )
     return {
-        "name": row.name, "ratio": round(ratio, 3), "goal": row.goal, "higher_is_better": True,
-        "ours_per_s": round(ours, 1), "other_per_s": round(other, 1), "limit": row.limit,
+        "name": row.name, "ratio": round(ratio, 3), "goal": row.goal, "reached": row.reached(ratio),
+        "higher_is_better": not row.at_most, "ours": float(f"{ours:.5g}"),
+        "other": float(f"{other:.5g}"), "unit": row.unit.strip(), "limit": row.limit,
     }  # fmt: skip
 
 

@@ -54,6 +54,8 @@ FAULTS = {
     "lost_event": 0.02,
     "late_fill": 0.3,
     "partial_then_cancel": 0.03,
+    "correction": 0.05,
+    "bust": 0.01,
 }
 # Twice on the wire is the venue's own doing: only its ledger can help against that.
 LEDGER_FAULTS = {"duplicate_command": 0.05}
@@ -70,6 +72,8 @@ QUICK = {
     "OPEN_QUERY_AFTER_S": "5",
     "SHARD_LEASE_S": "6",
     "SEND_TIMEOUT_S": "1",
+    "RECONCILE_EVERY_S": "4",
+    "EXECUTIONS_EVERY_S": "5",
 }
 PRODUCTION_LEASE_S = 20.0
 
@@ -113,13 +117,15 @@ class Run:
     take_overs_s: dict[str, list[float]] = field(default_factory=dict)
     lost: int = 0
     corrections: int = 0
+    breaks: int = 0
     breaches: list[str] = field(default_factory=list)
 
     def line(self) -> str:
         return (
             f"seed {self.seed} ({Variant.of(self.seed)}): {self.orders} orders in {self.tries} "
             f"calls, {self.crashes.total()} crashes at {len(self.crashes)} points, {self.lost} "
-            f"lost, {self.corrections} fills corrected, {len(self.breaches)} breaches"
+            f"lost, {self.corrections} fills corrected or busted, {self.breaks} differences opened "
+            f"and ended, {len(self.breaches)} breaches"
         )
 
 
@@ -142,8 +148,6 @@ class Campaign:
                 "CRASH_ARMED": str(self.armed),
                 "CRASH_LOG": str(self.log),
                 "SIGNIN_LIMIT_PER_MINUTE": "1000",
-                # The venue knows nothing of its corrections, so its cash would be a break.
-                "RECONCILE_EVERY_S": "3600",
                 **({**QUICK, **CONTROL} if control else variant.env()),
             },
         )
@@ -199,13 +203,16 @@ class Campaign:
                 "SELECT count(*) FROM app.orders WHERE status = 'lost'"
             )
             run.corrections = await database.fetchval(
-                "SELECT count(*) FROM app.executions WHERE kind = 'correction'"
+                "SELECT count(*) FROM app.executions WHERE kind IN ('correction', 'bust')"
+            )
+            run.breaks = await database.fetchval(
+                "SELECT count(*) FROM audit.audit_log WHERE action = 'recon.break'"
             )
         finally:
             await database.close()
 
     async def unsettled(self) -> str | int:
-        """How much is on its way: orders, owed rows, reports not applied, reports not told."""
+        """How much is on its way: orders, owed rows, reports, differences to the venue."""
         try:
             database = await self.platform.database()
             try:
@@ -215,6 +222,8 @@ class Campaign:
                     " + (SELECT count(*) FROM app.events_outbox)"
                     " + (SELECT count(*) FROM app.outbox_parked)"
                     " + (SELECT count(*) FROM app.inbox WHERE applied_at IS NULL)"
+                    " + (SELECT count(*) FROM app.recon_breaks"
+                    " WHERE state IN ('suspected', 'open'))"
                     " + (SELECT count(*) FROM app.bridges WHERE sequence"
                     " < (heartbeat ->> 'last_sequence')::bigint)"
                 )

@@ -2,7 +2,6 @@
 
 import uuid
 from decimal import Decimal
-from typing import Any
 
 import asyncpg
 import httpx
@@ -14,18 +13,6 @@ pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("platform")]
 
 def new_id() -> str:
     return f"e2e-{uuid.uuid4().hex[:20]}"
-
-
-async def settled(trader: Trader, client_order_id: str, *statuses: str) -> dict[str, Any]:
-    """The order as the API tells it, once it has one of the given statuses."""
-
-    async def look() -> dict[str, Any]:
-        answer = await trader.order(client_order_id)
-        assert answer.status_code == httpx.codes.OK, answer.text
-        order: dict[str, Any] = answer.json()
-        return order
-
-    return await eventually(look, lambda order: order["status"] in statuses)
 
 
 async def drained(database: asyncpg.Connection) -> None:
@@ -59,7 +46,7 @@ async def test_a_market_order_is_recorded_once_and_filled_once(
     assert other.json()["code"] == "idempotency_key_reused"
     assert other.headers["Content-Type"] == "application/problem+json"
 
-    order = await settled(trader, key, "filled")
+    order = await trader.settled(key, "filled")
     assert Decimal(order["cum_quantity"]) == 10
     assert Decimal(order["average_price"]) > 0
 
@@ -142,11 +129,11 @@ async def test_a_resting_order_is_canceled(trader: Trader) -> None:
     placed = await trader.place(key, order_type="limit", limit_price=resting, time_in_force="gtc")
     assert placed.status_code == httpx.codes.CREATED, placed.text
     assert placed.json()["status"] == "new", placed.text
-    await settled(trader, key, "accepted")
+    await trader.settled(key, "accepted")
 
     canceled = await trader.cancel(placed.json()["order_id"])
     assert canceled.status_code == httpx.codes.ACCEPTED, canceled.text
-    order = await settled(trader, key, "canceled")
+    order = await trader.settled(key, "canceled")
     assert Decimal(order["cum_quantity"]) == 0
 
 

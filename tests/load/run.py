@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "crash")]
 
 from load.books import Verdict, check_by_api, check_platform  # noqa: E402
 from load.demo import write_load_demo  # noqa: E402
+from load.hops import drawn, histogram, hops  # noqa: E402
 from platform_client import Platform  # noqa: E402
 
 LOCUST = Path(sys.executable).with_name("locust")
@@ -73,9 +74,22 @@ def own(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ledger = load(platform.url, demo, options, folder)
         started = monotonic()
         verdict = asyncio.run(check_platform(platform, ledger["confirmed"]))
-        return digest(platform.url, options.users, ledger, verdict, monotonic() - started)
+        report = digest(platform.url, options.users, ledger, verdict, monotonic() - started)
+        return {**report, "hops": asyncio.run(measured_hops(platform))}
     finally:
         platform.stop()
+
+
+async def measured_hops(platform: Platform) -> dict[str, dict[str, Any]]:
+    """How long each hop of an order took, by the audit chain."""
+    database = await platform.database()
+    try:
+        return {
+            name: {**percentiles(values), "histogram": histogram(values)}
+            for name, values in (await hops(database)).items()
+        }
+    finally:
+        await database.close()
 
 
 def visit(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -160,21 +174,28 @@ def summary(report: dict[str, Any]) -> str:
     lines = [
         f"{report['users']} traders for {report['seconds']} s at {report['url']}",
         f"{report['orders_per_s']} orders/s, {report['requests_per_s']} requests/s",
-        f"{'':14}{'calls':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}",
+        f"{'':24}{'count':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}",
         *(_row(name, figures) for name, figures in {"all": report, **report["calls"]}.items()),
+        *(_row(name, figures) for name, figures in report.get("hops", {}).items()),
         f"{report['orders']} orders confirmed, {report['denied']} denied by a limit, "
         f"{report['replayed']} replayed, {report['canceled']} canceled, "
         f"{report['too_late']} too late to cancel",
         *[f"{n} ended before the venue: {why}" for why, n in report["never_sent"].items()],
+        *_click_to_fill(report.get("hops", {})),
         f"at rest and checked after {report['rest_s']} s",
         f"{report['failures']} failures, {len(report['breaches'])} breaches of the books",
     ]
     return "\n".join(lines + [f"  {text}" for text in report["problems"] + report["breaches"]][:40])
 
 
+def _click_to_fill(measured: dict[str, Any]) -> list[str]:
+    total = measured.get("recorded to filled")
+    return [] if total is None else ["recorded to filled:", *drawn(total["histogram"])]
+
+
 def _row(name: str, figures: dict[str, Any]) -> str:
     cells = [f"{figures.get(f'p{p}_ms', '-'):>9}" for p in (50, 95, 99)]
-    return f"{name:14}{figures['count']:>8}{''.join(cells)}"
+    return f"{name:24}{figures['count']:>8}{''.join(cells)}"
 
 
 def say(text: str) -> None:

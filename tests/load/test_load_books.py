@@ -5,6 +5,7 @@ import tomllib
 import pytest
 from load.books import compare
 from load.demo import load_demo
+from load.hops import drawn, histogram
 from load.run import percentiles
 
 FILLED = {"client_order_id": "k", "order_id": "7", "status": "filled", "ended_before": None}
@@ -47,3 +48,14 @@ def test_each_trader_of_a_load_has_an_account_of_his_own() -> None:
 def test_percentiles_are_values_that_were_measured() -> None:
     assert percentiles(range(1, 101)) == {"count": 100, "p50_ms": 50, "p95_ms": 95, "p99_ms": 99}
     assert percentiles([]) == {"count": 0}
+
+
+def test_a_histogram_counts_every_value_once() -> None:
+    bars = histogram([-1, 5, 5.1, 49, 20_000])
+    assert bars == {
+        **{"to 5 ms": 2, "to 10 ms": 1, "to 20 ms": 0, "to 50 ms": 1},
+        **dict.fromkeys(["to 100 ms", "to 200 ms", "to 500 ms", "to 1000 ms"], 0),
+        **{"to 2000 ms": 0, "to 5000 ms": 0, "to 10000 ms": 0, "longer": 1},
+    }
+    assert histogram([]) == {}
+    assert [line.count("#") for line in drawn(bars)][:2] == [40, 20]

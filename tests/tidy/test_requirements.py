@@ -24,9 +24,10 @@ LOCKS = {
     "backend/requirements-dev.txt": ("backend/requirements-dev.in",),
     "ui/streamlit/requirements.txt": ("ui/streamlit/requirements.in",),
     "tests/contract/requirements.txt": ("tests/contract/requirements.in",),
+    "tests/contract/requirements-mcp.txt": ("tests/contract/requirements-mcp.in",),
 }
 # Installed together with no other.
-APART = "tests/contract/requirements.txt"
+APART = ("tests/contract/requirements.txt", "tests/contract/requirements-mcp.txt")
 OURS = re.compile(r"informania-(backend|worker|paper|devcore)")
 
 
@@ -95,7 +96,7 @@ def test_every_pin_has_hashes_and_no_line_names_an_index(lock: str) -> None:
 
 def test_what_two_locks_share_has_one_version() -> None:
     versions: dict[str, set[str]] = {}
-    for lock in LOCKS.keys() - {APART}:
+    for lock in LOCKS.keys() - {*APART}:
         for name in {pin.name for pin in pins(lock)}:
             found = "|".join(sorted(pin.version for pin in pins(lock) if pin.name == name))
             versions.setdefault(name, set()).add(found)

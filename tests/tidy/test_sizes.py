@@ -14,6 +14,7 @@ LONG = {
     "backend/requirements-dev.txt": "a lock file",
     "ui/streamlit/requirements.txt": "a lock file",
     "tests/contract/requirements.txt": "a lock file",
+    "tests/contract/requirements-mcp.txt": "a lock file",
     "docker-compose.yml": "one table of all containers",
     "docs/data_model.md": "mostly tables, written from the database",
     "backend/src/app/admin/rights.snapshot.txt": "data, written by a test",

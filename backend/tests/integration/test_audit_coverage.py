@@ -10,7 +10,7 @@ WRITE = re.compile(
     r"((?:app|audit|market|security)\.\w+)"
 )
 CALL = re.compile(r"\b(?:app|market|security)\.(\w+)\s*\(")
-APPEND = {"sp_audit_append", "sp_audit_append_all"}
+APPEND = {"sp_audit_append", "sp_audit_append_all", "sp_audit_append_each"}
 ROLES = ("app_write", "app_worker", "app_migrate", "app_read")
 
 # What is written without an audit row, and why that is no gap.
@@ -24,11 +24,12 @@ WITHOUT_AUDIT = {
     "sp_rollup": "derived from finer bars, and derivable again",
     "sp_quotes_load": "prices, as sp_record_quotes",
     "sp_service_token_find": "when a program was seen last, to the minute; its acts are audited",
+    "sp_notify_claim": "who delivers a message, by the minute; what it tells of is audited",
     "sp_quotes_heard": "prices, as sp_record_quotes",
     "sp_record_quotes": "prices as the market made them, hundreds a second; orders keep theirs",
 }
 # The only writers of the audit log itself.
-LOG_WRITERS = {"sp_audit_append", "sp_audit_append_all", "sp_audit_anchor_put"}
+LOG_WRITERS = APPEND | {"sp_audit_anchor_put"}
 
 
 async def sources(database: Database) -> dict[str, str]:

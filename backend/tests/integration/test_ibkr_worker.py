@@ -103,18 +103,17 @@ async def test_an_order_whose_connection_breaks_is_at_the_venue_once(
     assert await desk.books(order) == (Decimal(4), Decimal(1), 1)
 
 
-async def test_a_corrected_execution_is_flagged_and_never_booked_twice(desk: IbDesk) -> None:
+async def test_a_corrected_execution_is_booked_as_a_correction(desk: IbDesk) -> None:
     face = TwsFace()
     order = await desk.place(desk.account_id)
     async with trading(desk, face):
         await eventually(lambda: desk.is_status(order, "accepted"))
         face.correct(face.fill(order, "10", "19.5"), "19.4")
         await eventually(
-            lambda: desk.value(
-                "SELECT count(*) = 1 FROM audit.audit_log WHERE action = 'broker.conflict'"
-            )
+            lambda: desk.value("SELECT count(*) = 1 FROM app.executions WHERE kind = 'correction'")
         )
-    assert await desk.books(order) == (Decimal(10), Decimal(1), 1)
+    assert await desk.value("SELECT average_price FROM app.orders") == Decimal("19.4")
+    assert await desk.value("SELECT cum_quantity FROM app.orders") == 10
 
 
 async def test_a_rejection_ends_the_order_with_the_venues_words(desk: IbDesk) -> None:

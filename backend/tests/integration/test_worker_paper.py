@@ -17,6 +17,7 @@ from worker_world import Desk, desk, eventually
 __all__ = ["desk"]
 
 
+CORRECTED = "SELECT EXISTS (SELECT FROM app.executions WHERE kind = 'correction' AND price = 20.01)"
 STOP = {"order_type": "stop", "limit_price": None, "stop_price": Decimal(21)}
 
 
@@ -62,6 +63,11 @@ class Paper:
     async def hold(self, price: str) -> None:
         """Hold the price of the one instrument."""
         answer = await self._control.post("/paper/v1/market/AAPL", json={"price": price})
+        assert answer.is_success, answer.text
+
+    async def fault(self, kind: str) -> None:
+        """Let the venue do once what it should not."""
+        answer = await self._control.post("/paper/v1/faults", json={"kind": kind})
         assert answer.is_success, answer.text
 
     async def orders(self) -> list[dict[str, Any]]:
@@ -143,3 +149,66 @@ async def test_an_order_is_filled_once_at_the_venue_although_its_worker_was_kill
     filled = await desk.value("SELECT sum(quantity) FROM app.executions")
     assert filled == 10
     assert await desk.value("SELECT quantity FROM app.positions") == 10
+
+
+async def test_a_corrected_and_a_busted_fill_leave_both_books_alike(
+    desk: Desk, paper: Paper, tmp_path: Path
+) -> None:
+    account = min(desk.accounts)
+    owner = await desk.database.connect("app_migrate")
+    await owner.execute(
+        "SELECT app.sp_cash_book('system:seed', $1, 'USD', -900000, 'withdrawal', 'as there')",
+        account,
+    )
+    worker = await WorkerProcess.start(desk, paper.url, tmp_path)
+    market = {"order_type": "market", "limit_price": None}
+    try:
+        await eventually(lambda: desk.value("SELECT count(*) = 3 FROM app.bridges"))
+        await paper.fault("correction")
+        corrected = await desk.place(account, **market)
+        await eventually(lambda: desk.value(CORRECTED))
+        await paper.fault("bust")
+        busted = await desk.place(account, **market)
+        await eventually(lambda: desk.is_status(busted, "canceled"))
+        # Equal by a report that was made, heard and counted after all of it.
+        await eventually(
+            lambda: desk.value(
+                "SELECT EXISTS (SELECT FROM app.sp_reconcile_reports() WHERE account_id = $1)"
+                " AND NOT EXISTS (SELECT FROM app.sp_reconcile_find() WHERE account_id = $1)",
+                account,
+            )
+        )
+    finally:
+        await worker.kill()
+    assert await desk.is_status(corrected, "filled")
+    cash = await desk.value("SELECT amount FROM app.cash_balances WHERE account_id = $1", account)
+    assert cash == 100_000 - 10 * Decimal("20.01") - 1
+    by_id = {row["client_order_id"]: row for row in await paper.orders()}
+    assert [by_id[name]["cum_quantity"] for name in (corrected, busted)] == ["10", "0"]
+
+
+async def test_a_fill_that_nobody_reported_is_found_in_the_venues_own_list(
+    desk: Desk, paper: Paper, tmp_path: Path
+) -> None:
+    worker = await WorkerProcess.start(desk, paper.url, tmp_path, EXECUTIONS_EVERY_S="0.5")
+    try:
+        await eventually(lambda: desk.value("SELECT count(*) = 3 FROM app.bridges"))
+        order = await desk.place(min(desk.accounts))
+        await eventually(lambda: desk.is_status(order, "accepted"))
+        await paper.fault("lost_event")
+        await paper.hold("19.00")
+        await eventually(lambda: desk.is_status(order, "filled"))
+        await eventually(desk.outbox_is_empty)
+    finally:
+        await worker.kill()
+    (event,) = await desk.fetch("SELECT event_id, outcome FROM app.inbox WHERE sequence IS NULL")
+    assert (event["event_id"][:7], event["outcome"]) == ("listed:", "applied")
+    (filled,) = await paper.orders()
+    booked = await desk.fetch("SELECT exec_base, quantity, price, fee FROM app.executions")
+    assert [
+        (row["exec_base"], str(row["quantity"]), str(row["price"]), str(row["fee"]))
+        for row in booked
+    ] == [
+        (fill["exec_id"], fill["quantity"], str(Decimal(fill["price"]).normalize()), "1")
+        for fill in filled["executions"]
+    ]

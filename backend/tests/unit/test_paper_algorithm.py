@@ -1,6 +1,5 @@
 """The bridge and what LEAN may do to it: lost tags, parsed times, full quotas, full stores."""
 
-import importlib
 import json
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +9,8 @@ import pytest
 from lean_world import Lean, TaglessTransactions, lean
 from paper_world import PROJECT, make_command, order_fields
 
-from paper.algorithm_imports import Transactions
+from paper.algorithm_imports import AccountType, BrokerageName, QCAlgorithm
+from paper.lean_tickets import Transactions
 
 __all__ = ["lean"]
 
@@ -168,6 +168,48 @@ def test_a_deployment_without_its_parameters_does_not_start(lean: Lean, name: st
 
 def test_the_bridge_sends_money_and_prices_as_the_decimals_that_were_meant(lean: Lean) -> None:
     lean.deploy()
-    number = importlib.import_module("feed").number  # the project's second file
+    number = type(lean.algorithm).initialize.__globals__["number"]  # of the project's feed.py
     values = [0.1 + 0.2, 1e-9, 100000.0, 89.54, -3.5, 0.0]
     assert [number(value) for value in values] == ["0.3", "0", "100000", "89.54", "-3.5", "0"]
+
+
+def test_a_bridge_that_quits_cancels_takes_nothing_more_and_ends_when_all_is_told(
+    lean: Lean,
+) -> None:
+    lean.deploy()
+    lean.place("works", order_type="limit", limit_price="1")
+    assert lean.send("QuitBridge", key="another key") == []
+    assert lean.send("QuitBridge", epoch=7) == []
+    lean.deployment.step(ticked=False)
+    assert not lean.deployment.has_quit, "neither was signed for this run"
+    told = lean.send("QuitBridge")
+    assert [event["status"] for event in told if event["client_order_id"] == "works"] == [
+        "canceled"
+    ]
+    (late,) = [e for e in lean.place("late") if e["kind"] == "command_rejected"]
+    assert late["reason"] == "STOPPING"
+    assert not lean.deployment.has_quit, "what it told is not acknowledged"
+    lean.send("Acknowledge", sequence=max(event["sequence"] for event in lean.post.events()))
+    lean.deployment.step(ticked=False)
+    assert lean.deployment.has_quit
+
+
+def test_how_far_the_bridge_counts_can_be_read_without_a_webhook(lean: Lean) -> None:
+    lean.deploy()
+    lean.post.is_open = False
+    lean.place("counted")
+    sequence = lean.algorithm._feed.sequence
+    assert sequence > 0
+    assert lean.deployment.statistics == {"bridge_sequence": str(sequence)}
+
+
+def test_under_interactive_brokers_it_takes_their_rules(
+    lean: Lean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(QCAlgorithm, "set_brokerage_model", lambda self, *said: called.append(said))
+    lean.deploy()
+    assert called == []
+    lean.deploy(brokerage="ib")
+    interactive = BrokerageName.INTERACTIVE_BROKERS_BROKERAGE
+    assert called == [(interactive, AccountType.MARGIN)]

@@ -8,7 +8,10 @@ from lean_world import Lean, lean
 from paper_world import PROJECT
 from pydantic import ValidationError
 
+from paper import mishaps
 from paper.faults import BadFaults, Fault, Faults, read_standing
+from paper.settings import read_demo
+from paper.venue import Venue
 
 __all__ = ["lean"]
 
@@ -127,9 +130,59 @@ def test_a_position_that_drifts_shows_in_the_heartbeat_and_survives_a_restart(le
     lean.place("drifts")
     (position,) = lean.algorithm._heartbeat()["positions"]
     assert position["quantity"] == "11"
-    drift = next(r for r in lean.venue.book.drift(PROJECT, "MSFT", Decimal(-2)))
+    drift = next(r for r in mishaps.drift(lean.venue.book, PROJECT, "MSFT", Decimal(-2)))
     lean.venue.book.apply(drift)
     assert lean.venue.book.accounts[PROJECT].positions["MSFT"].quantity == -4
+
+
+def test_a_corrected_fill_costs_a_tick_more_in_the_venues_own_books(lean: Lean) -> None:
+    lean.deploy()
+    lean.faults.add(Fault(kind="correction"))
+    account = lean.venue.book.accounts[PROJECT]
+    before = account.cash
+    fill, correction = [e for e in lean.place("dearer") if e.get("fill_quantity")]
+    assert (fill["fill_price"], correction["fill_price"]) == ("90", "90.01")
+    assert (correction["exec_id"], correction["exec_revision"]) == (fill["exec_id"], 1)
+    assert account.cash == before - 10 * Decimal("90.01") - 1
+    beat = lean.algorithm._heartbeat()
+    assert beat["cash"] == [{"currency": "USD", "amount": str(account.cash.normalize())}]
+    assert beat["positions"][0]["average_price"] == "90.01"
+
+
+def test_a_busted_fill_is_gone_from_the_venues_books_and_its_order_ends(lean: Lean) -> None:
+    lean.deploy()
+    account = lean.venue.book.accounts[PROJECT]
+    before = account.cash
+    lean.faults.add(Fault(kind="bust"))
+    told = lean.place("taken-back")
+    lean.deployment.step(ticked=False)
+    told = [e for e in lean.post.events() if e["client_order_id"] == "taken-back"]
+    assert [e.get("status", e["kind"]) for e in told] == ["accepted", "filled", "bust", "canceled"]
+    assert told[2]["exec_id"] == told[1]["exec_id"]
+    (order,) = lean.venue.orders(PROJECT)
+    assert (order.status, order.filled, order.fees) == ("canceled", 0, 0)
+    assert (account.cash, account.positions["AAPL"].quantity) == (before, 0)
+
+
+def test_a_correction_is_told_once_whatever_restarts(lean: Lean) -> None:
+    lean.deploy()
+    lean.faults.add(Fault(kind="correction"))
+    lean.place("early")
+    (order,) = lean.venue.orders(PROJECT)
+    # What a kill between the journal and the feed leaves: restated, and nobody was told.
+    lean.venue._keep(
+        mishaps.restate(lean.venue.book, order.events[1], order.filled, Decimal(91), order.at)
+    )
+    lean.deploy()
+    for _ in range(3):
+        lean.deployment.step(ticked=False)
+    told = {e["sequence"]: e["fill_price"] for e in lean.post.events() if e.get("exec_revision")}
+    assert list(told.values()) == ["90.01", "91"]
+    lean.venue.close()
+    again = Venue(lean.settings, read_demo(lean.settings.demo_config), lean.faults)
+    assert [e.price for e in again.book.restated[PROJECT]] == [Decimal("90.01"), Decimal(91)]
+    assert again.book.accounts[PROJECT].cash == lean.venue.book.accounts[PROJECT].cash
+    lean.venue = again
 
 
 def test_a_change_that_was_taken_twice_leaves_two_orders_under_one_name(lean: Lean) -> None:

@@ -1,7 +1,7 @@
 -- sp_admin_list(user, session, kind, offset) -> up to 500 rows of master data as objects
 -- What an administrator set up, whatever accounts he is a member of: users, accounts, instruments,
 -- strategies, members, limits, allow_lists, cash, trading_states, tokens; and what operators look
--- after: outbox (pending and dead rows), lost_orders, recon_breaks. Writes nothing.
+-- after: outbox (pending and dead rows), lost_orders, recon_breaks, notifications. Writes nothing.
 -- SQLSTATE IN401 as sp_authorize; IN403 role_not_allowed; IN422 kind_invalid, offset_invalid.
 -- Called by app_write. Test: test_api_admin_lists.py
 
@@ -100,6 +100,12 @@ BEGIN
         WHEN 'recon_breaks' THEN
             RETURN QUERY SELECT to_jsonb(b) FROM app.recon_breaks AS b
             ORDER BY b.break_id LIMIT 500 OFFSET p_offset;
+        WHEN 'notifications' THEN
+            RETURN QUERY
+            SELECT app.sp_notify_shown(c) || jsonb_build_object('email', u.email)
+            FROM app.notify_channels AS c
+            JOIN app.users AS u ON u.user_id = c.user_id
+            ORDER BY c.channel_id LIMIT 500 OFFSET p_offset;
         ELSE
             RAISE EXCEPTION 'there is no such kind'
                 USING ERRCODE = 'IN422', DETAIL = 'kind_invalid';

@@ -4,6 +4,7 @@
 -- (nothing new in it), unmatched (no such order of this source), illegal (contradicts what is
 -- known: an overfill, which flags the order, one execution id with two contents) or invalid (cannot
 -- be read). Whatever it is, the event is recorded and the lane goes on; the last three are audited.
+-- A fill of no order is a break as well.
 -- Repeating it answers the same and changes nothing.
 -- SQLSTATE 25001; IN404 event_not_found. Called by app_worker. Test: test_sp_events.py
 
@@ -85,6 +86,9 @@ BEGIN
                 'event', v_inbox.payload
             ))
         );
+    END IF;
+    IF v_reason = 'unmatched' AND v_stream_id <> 0 THEN
+        PERFORM app.sp_break_of_fill(v_stream_id, v_inbox.source, v_inbox.payload);
     END IF;
     UPDATE app.inbox AS i
     SET applied_at = clock_timestamp(), outcome = v_outcome

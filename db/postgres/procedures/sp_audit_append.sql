@@ -1,9 +1,9 @@
 -- sp_audit_append(stream, actor, action, detail, rate) -> sequence number
--- Appends one link to the hash chain of a stream; with sp_audit_append_all, which does the same for
--- many, the only writer of audit.audit_log. A rate, when given, is kept in the same update.
--- The caller's transaction decides whether it counts. Takes the stream's row lock, which writing
--- procedures hold already. P0002 when there is no such stream. Internal: granted to nobody.
--- Test: test_audit_chain.py
+-- Appends one link to the hash chain of a stream; with sp_audit_append_all, many of one stream, and
+-- sp_audit_append_each, one of many streams, the only writer of audit.audit_log. A rate, when
+-- given, is kept in the same update. The caller's transaction decides whether it counts. Takes the
+-- stream's row lock, which writing procedures hold already. P0002 when there is no such stream.
+-- Internal: granted to nobody. Test: test_audit_chain.py
 
 CREATE OR REPLACE FUNCTION app.sp_audit_append(
     p_stream_id bigint, p_actor text, p_action text, p_detail jsonb,

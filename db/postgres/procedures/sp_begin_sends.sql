@@ -23,13 +23,18 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '5s'
+-- The plans are good for every number of rows; making one costs more than running it.
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_streams bigint[];
     v_begun bigint[] := '{}';
+    v_actions text[] := '{}';
+    v_epochs bigint[] := '{}';
     v_head record;
     v_archived integer;
     v_action text;
+    v_now timestamptz;
 BEGIN
     PERFORM app.sp_require_read_committed();
     PERFORM app.sp_require_text(p_owner, '^.{1,200}$', 'owner');
@@ -47,14 +52,19 @@ BEGIN
     FOR v_round IN 1..100 LOOP
         v_archived := 0;
         FOR v_head IN
-            SELECT h.*
-            FROM app.sp_outbox_heads(p_owner, p_limit, p_valid) AS h
-            WHERE h.stream_id = ANY(v_streams)
+            SELECT e AS event, o AS ordered, h.epoch
+            FROM app.sp_outbox_heads(p_owner, p_limit, p_valid, v_streams) AS h
+            JOIN app.events_outbox AS e ON e.event_id = h.event_id
+            JOIN app.orders AS o ON o.order_id = e.order_id
+            WHERE h.event_id <> ALL(v_begun)
+            ORDER BY h.event_id
             LIMIT p_limit - cardinality(v_begun)
         LOOP
-            v_action := app.sp_begin_send(v_head.event_id, v_head.epoch, p_valid, p_ttl);
+            v_action := app.sp_begin_send(v_head.event, v_head.ordered, p_ttl);
             IF v_action IN ('place', 'cancel', 'replace', 'query') THEN
-                v_begun := v_begun || v_head.event_id;
+                v_begun := v_begun || (v_head.event).event_id;
+                v_actions := v_actions || v_action;
+                v_epochs := v_epochs || v_head.epoch;
             ELSE
                 v_archived := v_archived + 1;
             END IF;
@@ -62,6 +72,40 @@ BEGIN
         EXIT WHEN v_archived = 0;
     END LOOP;
 
+    v_now := clock_timestamp();
+    UPDATE app.events_outbox AS e
+    SET
+        last_outcome = 'sending',
+        last_action = u.action,
+        sending_epoch = u.epoch,
+        sending_at = v_now,
+        attempts = least(e.attempts + 1, 32767)
+    FROM unnest(v_begun, v_actions, v_epochs) AS u (event_id, action, epoch)
+    WHERE e.event_id = u.event_id;
+    -- No move when the state is that already: a repeated attempt or question.
+    PERFORM app.sp_orders_move(
+        m.orders, m.statuses, m.reasons, m.details, 'system:worker', 'begin_send', m.valid_until
+    )
+    FROM (
+        SELECT
+            array_agg(e.order_id) AS orders,
+            array_agg(CASE e.last_action WHEN 'place' THEN 'submitting' ELSE 'submit_unknown' END)
+                AS statuses,
+            array_agg(NULL::text) AS reasons,
+            array_agg(jsonb_build_object('event_id', e.event_id, 'attempts', e.attempts))
+                AS details,
+            CASE e.last_action WHEN 'place' THEN v_now + p_valid END AS valid_until
+        FROM app.events_outbox AS e
+        WHERE e.event_id = ANY(v_begun) AND e.kind = 'order.place.v1'
+        GROUP BY e.last_action
+    ) AS m;
+    UPDATE app.orders AS o
+    SET valid_until = v_now + p_valid
+    FROM app.events_outbox AS e
+    WHERE e.event_id = ANY(v_begun)
+        AND e.last_action IN ('place', 'replace')
+        AND o.order_id = e.order_id
+        AND o.valid_until IS DISTINCT FROM v_now + p_valid;
     RETURN QUERY
     SELECT
         e.event_id, e.shard::smallint, e.sending_epoch, e.last_action::text, e.kind::text,

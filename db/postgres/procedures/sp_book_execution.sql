@@ -97,6 +97,11 @@ BEGIN
         'cum_quantity', v_order.cum_quantity, 'late', v_order.late_fill,
         'overfill', v_order.overfill
     ));
+    PERFORM app.sp_notify('fill', v_order.account_id, jsonb_build_object(
+        'client_order_id', v_order.client_order_id, 'instrument_id', v_order.instrument_id,
+        'side', v_fill.side, 'quantity', v_fill.quantity, 'price', v_fill.price,
+        'cum_quantity', v_order.cum_quantity, 'of', v_order.quantity
+    ));
     IF v_early.kind = 'commission' AND f.fee IS NULL THEN
         PERFORM app.sp_apply_commission(p_order_id, p_actor, v_early.detail);
     END IF;

@@ -1,6 +1,6 @@
 -- sp_bridges() -> source, deploy_id, epoch, sequence, heartbeat_at
 -- The far ends that have reported, and how far we have their events. Writes nothing.
--- Called by app_worker. Test: test_sp_inbox.py
+-- Called by app_worker, app_migrate. Test: test_sp_inbox.py
 
 CREATE OR REPLACE FUNCTION app.sp_bridges()
 RETURNS TABLE (

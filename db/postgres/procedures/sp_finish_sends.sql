@@ -11,10 +11,12 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '5s'
+-- The plans are good for every number of rows; making one costs more than running it.
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_streams bigint[];
-    v_result record;
+    v_ends record;
     v_applied integer := 0;
 BEGIN
     PERFORM app.sp_require_read_committed();
@@ -38,30 +40,53 @@ BEGIN
     );
     PERFORM app.sp_fence(p_owner, v_streams);
 
-    FOR v_result IN
-        SELECT DISTINCT ON (e.event_id)
-            e.event_id, r.outcome, r.reason, r.broker_order_id, r.retry_after_s
-        FROM jsonb_to_recordset(p_results) AS r (
-            event_id bigint, epoch bigint, outcome text, reason text, broker_order_id text,
-            retry_after_s double precision
-        )
-        JOIN app.events_outbox AS e
-            ON e.event_id = r.event_id
-            AND e.last_outcome = 'sending'
-            AND e.sending_epoch = r.epoch
-        JOIN app.outbox_shards AS s
-            ON s.shard = e.shard
-            AND s.owner = p_owner
-            AND s.epoch = r.epoch
-            AND s.lease_until > clock_timestamp()
-        WHERE e.stream_id = ANY(v_streams)
-        ORDER BY e.event_id
+    -- One result of each lane at a time: what comes second sees what the first has done.
     LOOP
-        PERFORM app.sp_finish_send(
-            v_result.event_id, v_result.outcome, v_result.reason, v_result.broker_order_id,
-            v_result.retry_after_s
+        SELECT
+            count(*) AS results,
+            array_agg(x.order_id) FILTER (WHERE f.status_after IS NOT NULL) AS orders,
+            array_agg(f.status_after) FILTER (WHERE f.status_after IS NOT NULL) AS statuses,
+            array_agg(f.reason_code) FILTER (WHERE f.status_after IS NOT NULL) AS reasons,
+            array_agg(f.detail) FILTER (WHERE f.status_after IS NOT NULL) AS details,
+            array_agg(x.event_id) FILTER (WHERE f.archived_as IS NOT NULL) AS done,
+            array_agg(f.archived_as) FILTER (WHERE f.archived_as IS NOT NULL) AS outcomes,
+            jsonb_object_agg(x.order_id, x.broker_order_id)
+                FILTER (WHERE x.broker_order_id IS NOT NULL) AS broker_order_ids
+        INTO v_ends
+        FROM (
+            SELECT DISTINCT ON (e.stream_id)
+                e.event_id, e.order_id, e AS event, r.outcome, r.reason, r.retry_after_s,
+                CASE e.last_action WHEN 'place' THEN r.broker_order_id END AS broker_order_id
+            FROM jsonb_to_recordset(p_results) AS r (
+                event_id bigint, epoch bigint, outcome text, reason text, broker_order_id text,
+                retry_after_s double precision
+            )
+            JOIN app.events_outbox AS e
+                ON e.event_id = r.event_id
+                AND e.last_outcome = 'sending'
+                AND e.sending_epoch = r.epoch
+            JOIN app.outbox_shards AS s
+                ON s.shard = e.shard
+                AND s.owner = p_owner
+                AND s.epoch = r.epoch
+                AND s.lease_until > clock_timestamp()
+            WHERE e.stream_id = ANY(v_streams)
+            ORDER BY e.stream_id, e.event_id
+        ) AS x
+        JOIN app.orders AS o ON o.order_id = x.order_id
+        CROSS JOIN LATERAL app.sp_finish_send(x.event, o, x.outcome, x.reason, x.retry_after_s)
+            AS f;
+        EXIT WHEN v_ends.results = 0;
+        v_applied := v_applied + v_ends.results;
+        PERFORM app.sp_orders_move(
+            v_ends.orders, v_ends.statuses, v_ends.reasons, v_ends.details, 'system:worker',
+            'finish_send'
         );
-        v_applied := v_applied + 1;
+        UPDATE app.orders AS o
+        SET broker_order_id = b.broker_order_id
+        FROM jsonb_each_text(v_ends.broker_order_ids) AS b (order_id, broker_order_id)
+        WHERE o.order_id = b.order_id::bigint;
+        PERFORM app.sp_outbox_archive_all(v_ends.done, v_ends.outcomes);
     END LOOP;
     RETURN v_applied;
 END

@@ -1,10 +1,14 @@
--- sp_order_move(order, status after, reason, actor, kind, detail, event time) -> whether it moved
--- The one procedure that moves the state of an order: only along app.order_transitions, with a row
--- in app.order_events and an audit row. An illegal move changes nothing and says FALSE; moves that
--- take a fill back are legal for the kinds correction, bust and replaced alone. What a replace
--- asked for is forgotten when the order works again or is over. A denial carries a code of
--- app.denial_codes: 23503 without. The caller holds the stream lock.
+-- sp_order_move(order, status after, reason, actor, kind, detail, event time, valid until)
+--               -> whether it moved
+-- Moves the state of an order, with sp_orders_move, which does the same for many, alone: only along
+-- app.order_transitions, with a row in app.order_events and an audit row. An illegal move changes
+-- nothing and says FALSE; moves that take a fill back are legal for the kinds correction, bust and
+-- replaced alone. What a replace asked for is forgotten when the order works again or is over. A
+-- denial carries a code of app.denial_codes: 23503 without. The caller holds the stream lock.
 -- Internal. Test: test_sp_events.py, test_sp_sends.py
+
+-- Its arguments are part of what it is.
+DROP FUNCTION IF EXISTS app.sp_order_move(bigint, text, text, text, text, jsonb, timestamptz);
 
 CREATE OR REPLACE FUNCTION app.sp_order_move(
     p_order_id bigint,
@@ -13,7 +17,8 @@ CREATE OR REPLACE FUNCTION app.sp_order_move(
     p_actor text,
     p_kind text,
     p_detail jsonb DEFAULT '{}',
-    p_event_at timestamptz DEFAULT pg_catalog.clock_timestamp()
+    p_event_at timestamptz DEFAULT pg_catalog.clock_timestamp(),
+    p_valid_until timestamptz DEFAULT NULL
 )
 RETURNS boolean
 LANGUAGE plpgsql
@@ -47,6 +52,7 @@ BEGIN
         pending_quantity = CASE WHEN v_pending THEN o.pending_quantity END,
         pending_limit_price = CASE WHEN v_pending THEN o.pending_limit_price END,
         pending_stop_price = CASE WHEN v_pending THEN o.pending_stop_price END,
+        valid_until = coalesce(p_valid_until, o.valid_until),
         queries = 0,
         next_query_at = NULL,
         updated_at = clock_timestamp()
@@ -68,6 +74,16 @@ BEGIN
             'kind', p_kind
         ))
     );
+    IF p_status_after IN ('rejected', 'lost') THEN
+        PERFORM app.sp_notify(
+            CASE p_status_after WHEN 'lost' THEN 'lost' ELSE 'reject' END, v_order.account_id,
+            jsonb_build_object(
+                'client_order_id', v_order.client_order_id,
+                'instrument_id', v_order.instrument_id, 'side', v_order.side,
+                'quantity', v_order.quantity, 'reason', v_order.reason_code
+            )
+        );
+    END IF;
     RETURN TRUE;
 END
 $$;

@@ -1,14 +1,19 @@
--- sp_outbox_heads(owner, limit, valid) -> event, stream, epoch
--- The next row of each lane that may be sent now: its shard is this owner's by a lease that lives,
--- the lane is not parked and none of its rows is in flight. Oldest first. A lane goes in the order
--- of its rows, but a cancel overtakes all but the place of its own order, and passes where a lane
--- waits for an answer or a price. Under quarantine only rows that will be asked about are heads.
--- Walks from lane to lane by index,
--- so a long queue costs no more than a short one: the sort by stream and event names that index.
+-- sp_outbox_heads(owner, limit, valid, streams) -> event, stream, epoch
+-- The next row of each lane, or of those that are named, that may be sent now: its shard is this
+-- owner's by a lease that lives, the lane is not parked and none of its rows is in flight. Oldest
+-- first. A lane goes in the order of its rows, but a cancel overtakes all but the place of its own
+-- order, and passes where a lane waits for an answer or a price. Under quarantine only rows that
+-- will be asked about are heads. Walks from lane to lane by index, so a long queue costs no more
+-- than a short one: the sort by stream and event names that index.
 -- Writes nothing.
 -- Internal: sp_begin_sends. Test: test_sp_sends.py
 
-CREATE OR REPLACE FUNCTION app.sp_outbox_heads(p_owner text, p_limit integer, p_valid interval)
+-- Its arguments are part of what it is.
+DROP FUNCTION IF EXISTS app.sp_outbox_heads(text, integer, interval);
+
+CREATE OR REPLACE FUNCTION app.sp_outbox_heads(
+    p_owner text, p_limit integer, p_valid interval, p_streams bigint[] DEFAULT NULL
+)
 RETURNS TABLE (event_id bigint, stream_id bigint, epoch bigint)
 LANGUAGE plpgsql
 AS $$
@@ -20,6 +25,7 @@ BEGIN
         (
             SELECT e.stream_id, e.shard
             FROM app.events_outbox AS e
+            WHERE p_streams IS NULL
             ORDER BY e.stream_id
             LIMIT 1
         )
@@ -33,9 +39,14 @@ BEGIN
             ORDER BY e.stream_id
             LIMIT 1
         ) AS n
+    ),
+    looked_at AS (
+        SELECT l.stream_id, l.shard FROM lanes AS l
+        UNION ALL
+        SELECT n.stream_id, (n.stream_id % 16)::smallint FROM unnest(p_streams) AS n (stream_id)
     )
     SELECT coalesce(cancels.event_id, firsts.event_id) AS head, l.stream_id, s.epoch
-    FROM lanes AS l
+    FROM looked_at AS l
     JOIN app.outbox_shards AS s
         ON s.shard = l.shard AND s.owner = p_owner AND s.lease_until > clock_timestamp()
     CROSS JOIN LATERAL (

@@ -44,34 +44,35 @@ BEGIN
             SET state = 'open'
             WHERE b.break_id = v_break.break_id
             RETURNING b.* INTO v_break;
-            PERFORM app.sp_audit_append(
-                f.account_id, c_actor, 'recon.break', to_jsonb(v_break) - 'times' - 'seen_at'
-            );
-            IF NOT EXISTS (
-                SELECT FROM app.trading_states AS t
-                WHERE (t.scope, t.scope_id) = ('account', f.account_id) AND t.state <> 'active'
-            ) THEN
-                PERFORM app.sp_trading_switch(
-                    c_actor, 'reconcile', f.account_id, 'account', f.account_id, 'reducing',
-                    format('%s of %s differs at the broker', f.figure, f.subject), FALSE
-                );
-            END IF;
+            PERFORM app.sp_break_opened(v_break);
             RETURN QUERY SELECT to_jsonb(v_break);
         END IF;
     END LOOP;
 
-    -- Gone are those whose account has reported anew, and otherwise.
+    -- Gone are those whose account has reported anew, and otherwise; a break of an execution, when
+    -- it is booked as the broker has it.
     FOR v_break IN
         SELECT b.*
         FROM app.recon_breaks AS b
         JOIN app.sp_reconcile_reports() AS r
             ON r.account_id = b.account_id AND r.seen_at > b.seen_at
         WHERE b.state IN ('suspected', 'open')
-            AND NOT EXISTS (
-                SELECT FROM app.sp_reconcile_find() AS x
-                WHERE (x.account_id, x.figure, x.subject)
-                    = (b.account_id, b.figure, b.subject)
-            )
+            AND CASE b.figure
+                WHEN 'execution' THEN EXISTS (
+                    SELECT FROM app.executions AS e
+                    WHERE (e.account_id, e.exec_base) = (b.account_id, b.subject)
+                        AND e.kind <> 'bust'
+                        AND e.quantity * e.price = b.theirs
+                        AND NOT EXISTS (
+                            SELECT FROM app.executions AS c WHERE c.corrects = e.execution_id
+                        )
+                )
+                ELSE NOT EXISTS (
+                    SELECT FROM app.sp_reconcile_find() AS x
+                    WHERE (x.account_id, x.figure, x.subject)
+                        = (b.account_id, b.figure, b.subject)
+                )
+            END
     LOOP
         IF v_break.state = 'suspected' THEN
             DELETE FROM app.recon_breaks AS b WHERE b.break_id = v_break.break_id;

@@ -12,16 +12,19 @@ CREATE OR REPLACE FUNCTION app.sp_risk_check(
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    SELECT d.reason_code, d.quantity_max
-    INTO reason_code, quantity_max
-    FROM app.sp_risk_decide(
-        p_order.side, p_order.quantity, p_order.cum_quantity, p_order.limit_price,
-        p_order.stop_price,
-        app.sp_risk_facts(
-            p_order.account_id, p_order.instrument_id, p_order.strategy_id, p_order.order_type,
-            p_order.time_in_force, p_order.order_id, TRUE
-        ),
-        0, 0, 0, 0
-    ) AS d;
+    FOR v_exact IN 0..1 LOOP
+        SELECT d.reason_code, d.quantity_max
+        INTO reason_code, quantity_max
+        FROM app.sp_risk_decide(
+            p_order.side, p_order.quantity, p_order.cum_quantity, p_order.limit_price,
+            p_order.stop_price,
+            app.sp_risk_facts(
+                p_order.account_id, p_order.instrument_id, p_order.strategy_id,
+                p_order.order_type, p_order.time_in_force, p_order.order_id, v_exact = 1
+            ),
+            0, 0, 0, 0
+        ) AS d;
+        EXIT WHEN reason_code IS NULL;
+    END LOOP;
 END
 $$;

@@ -116,6 +116,7 @@ BEGIN
             JOIN app.instruments AS k ON k.instrument_id = x.instrument_id
             WHERE x.account_id = p_account_id
                 AND x.status NOT IN ('denied', 'filled', 'canceled', 'rejected', 'expired')
+                AND (p_order_id IS NULL OR x.order_id <> p_order_id)
         ) AS y;
     END IF;
     RETURN ROW(

@@ -31,6 +31,9 @@ BEGIN
             p_stream_id, p_actor, 'trading_state.set',
             v_detail || jsonb_build_object('state_before', coalesce(v_before, 'active'))
         );
+        PERFORM app.sp_notify('halt', nullif(p_stream_id, 0), jsonb_build_object(
+            'scope', p_scope, 'state', p_state, 'reason', p_reason
+        ));
     END IF;
     IF NOT p_cancel_open THEN
         RETURN;

@@ -349,12 +349,13 @@ CREATE TABLE app.integrity_breaks (
 );
 
 -- Where our books and a broker's differ, as its reports tell. Suspected until it was seen in three
--- reports in a row, then open until it goes away or an administrator resolves it.
+-- reports in a row, then open until it goes away or an administrator resolves it. A fill that is
+-- not booked, or otherwise, is open at once: its figures are the traded values.
 CREATE TABLE app.recon_breaks (
     break_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account_id bigint NOT NULL REFERENCES app.accounts,
-    figure text NOT NULL CHECK (figure IN ('position', 'cash')),
-    -- A symbol, or a currency.
+    figure text NOT NULL CHECK (figure IN ('position', 'cash', 'execution')),
+    -- A symbol, a currency, or the broker's id of an execution.
     subject text NOT NULL,
     ours numeric NOT NULL,
     theirs numeric NOT NULL,

@@ -191,7 +191,8 @@ SELECT
     o.side,
     o.quantity,
     CASE WHEN k.kind = o.status THEN o.reason_code END AS reason_code,
-    NULL AS detail
+    NULL AS detail,
+    NULL::bigint AS break_id
 FROM app.orders AS o
 JOIN app.instruments AS i ON i.instrument_id = o.instrument_id
 CROSS JOIN LATERAL unnest(ARRAY[
@@ -214,6 +215,7 @@ SELECT
     i.symbol,
     CASE WHEN p.quantity > 0 THEN 'long' ELSE 'short' END,
     abs(p.quantity),
+    NULL,
     NULL,
     NULL
 FROM app.positions AS p
@@ -239,7 +241,8 @@ SELECT
     format(
         '%s is %s, should be %s',
         replace(b.figure, '_', ' '), trim_scale(b.ours), trim_scale(b.expected)
-    )
+    ),
+    NULL
 FROM app.integrity_breaks AS b
 UNION ALL
 SELECT
@@ -255,6 +258,7 @@ SELECT
     format(
         '%s is %s here, %s at the broker (break %s)',
         b.figure, trim_scale(b.ours), trim_scale(b.theirs), b.break_id
-    )
+    ),
+    b.break_id
 FROM app.recon_breaks AS b
 WHERE b.state = 'open';

@@ -3,8 +3,7 @@
 The harness puts this folder on PYTHONPATH. While the file CRASH_ARMED exists, a process that passes
 one of the points below ends itself by SIGKILL with the probability CRASH_PROBABILITY, drawn from a
 generator seeded by CRASH_SEED and the count of starts so far. CRASH_POINTS, when set, names the
-only points that count. A point that fired is appended to CRASH_LOG. Meanwhile the venue's feed
-corrects one fill in twenty by a cent.
+only points that count. A point that fired is appended to CRASH_LOG.
 """
 
 import functools
@@ -45,10 +44,7 @@ POINTS: dict[str, list[tuple[str, str, str]]] = {
     "paper.engine": [("Deployment.enqueue", "broker:recv", "broker:queued")],
     "paper.venue": [("Venue.place", "broker:before_accept", "broker:after_accept")],
     "paper.journal": [("Journal.sync", "broker:before_journal", "broker:after_journal")],
-    # No point: the far end corrects some of its fills, which LEAN itself never does.
-    "feed": [],
 }
-CORRECTED = 0.05
 
 # What the negative control breaks: the worker sends again what it should ask for.
 BLIND = "app.outbox.repo"
@@ -126,22 +122,6 @@ WHEN: dict[str, Callable[..., bool]] = {
 }
 
 
-def correcting(emit: Callable[..., None]) -> Callable[..., None]:
-    """Report some fills a second time, by a cent dearer: a correction of the first."""
-    generator = draw()
-
-    @functools.wraps(emit)
-    def both(feed: Any, kind: str, client_order_id: str | None, **detail: Any) -> None:
-        emit(feed, kind, client_order_id, **detail)
-        if client_order_id and detail.get("fill_quantity") and generator.random() < CORRECTED:
-            price = f"{float(detail['fill_price']) + 0.01:.2f}"
-            revised = {"exec_revision": 1, "fill_price": price}
-            revised["event_id"] = detail["event_id"] + ".02"
-            emit(feed, kind, client_order_id, **{**detail, **revised})
-
-    return both
-
-
 def is_async(call: Callable[..., Any]) -> bool:
     return bool(call.__code__.co_flags & 0x80)  # inspect.CO_COROUTINE, without importing inspect
 
@@ -164,9 +144,6 @@ def send_blindly(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
 
 
 def instrument(module: ModuleType) -> None:
-    if module.__name__ == "feed":
-        feed: Any = module
-        feed.Feed.emit = correcting(feed.Feed.emit)
     for path, before, after in POINTS[module.__name__]:
         *owners, name = path.split(".")
         owner: Any = module

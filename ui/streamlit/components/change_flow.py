@@ -113,6 +113,19 @@ def switch(user: User, action: str, where: Scoped, reason: str, *, cancel_open: 
     return Notice("info", f"Trading of {where.name} is {state}.")
 
 
+def resolve_break(user: User, break_id: int, reason: str) -> Notice:
+    """Say what a break was; saying it again changes nothing."""
+    try:
+        api_client.resolve_break(user, break_id, reason)
+    except api_client.ApiDown:
+        text = f"No answer about break {break_id}. The alerts show whether it is still open."
+        return Notice("warning", text)
+    except api_client.ApiProblem as problem:
+        return outcomes.refused(problem.code, problem.title)
+    text = f"Break {break_id} is resolved. Its account trades as it was switched: resume it next."
+    return Notice("info", text)
+
+
 def say(said: Notice) -> None:
     """Leave a word for the next run of the page."""
     st.session_state[SAID] = said

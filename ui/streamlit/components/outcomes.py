@@ -28,6 +28,8 @@ REFUSALS = {
     "order_not_replaceable": "The order cannot be changed in its present state.",
     "quantity_below_filled": "More than that is filled already. The quantity is the new total.",
     "replace_empty": "Nothing would change. Name another quantity or price.",
+    "break_not_found": "There is no such break any more.",
+    "break_not_open": "This break is over already, so there is nothing to resolve.",
     "order_not_cancelable": "The order is already finished, so there is nothing to cancel.",
     "idempotency_key_reused": (
         "This ticket was already used for another order. Nothing new was placed; a new ticket is "

@@ -3,7 +3,18 @@
 from datetime import UTC, datetime
 
 import streamlit as st
-from components import charts, formats, header, kpis, palette, panel, risk_panels, tables, windows
+from components import (
+    breaks,
+    charts,
+    formats,
+    header,
+    kpis,
+    palette,
+    panel,
+    risk_panels,
+    tables,
+    windows,
+)
 from components.auth_gate import require_user
 from components.header import Scope
 from services import ro_db
@@ -106,3 +117,4 @@ positions(user, scope, colors)
 working(user, scope)
 risk_panels.risk(user, scope, colors)
 risk_panels.alerts(user, scope)
+breaks.resolving(user, scope)

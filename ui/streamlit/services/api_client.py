@@ -114,6 +114,11 @@ def switch(user: User, action: str, scope_id: int, reason: str, *, cancel_open: 
         return str(said["state"])
 
 
+def resolve_break(user: User, break_id: int, reason: str) -> None:
+    """Say what a break with the broker was; saying it again changes nothing."""
+    _call(user, "POST", f"/api/admin/recon-breaks/{break_id:d}/resolve", {"reason": reason})
+
+
 def db_token(user: User) -> tuple[str, datetime]:
     """Fetch the token by which the database believes who reads, and when it ends."""
     said = _call(user, "POST", "/api/session/db-token")
@@ -175,6 +180,8 @@ def _headers(user: User) -> dict[str, str]:
 
 
 def _body(answer: httpx.Response) -> dict[str, Any]:
+    if answer.status_code == HTTPStatus.NO_CONTENT:
+        return {}
     received = bytearray()
     for part in answer.iter_bytes():
         received += part

@@ -237,6 +237,8 @@ class Alert:
     quantity: Decimal | None
     reason_code: str | None
     detail: str | None
+    # Of a break with the broker, the number by which it is resolved.
+    break_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

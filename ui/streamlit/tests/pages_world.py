@@ -129,6 +129,7 @@ class Desk:
     )
     replaced: list[tuple[int, Changes, str]] = field(default_factory=list)
     canceled_all: list[tuple[int, str]] = field(default_factory=list)
+    resolved: list[tuple[int, str]] = field(default_factory=list)
     switched: list[tuple[str, int, str, bool]] = field(default_factory=list)
     reads: list[tuple[str, User]] = field(default_factory=list)
     asked: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
@@ -260,6 +261,12 @@ class Desk:
         self.switched.append((action, scope_id, reason, cancel_open))
         return {"halt": "halted", "reduce": "reducing", "resume": "active"}[action]
 
+    def resolve_break(self, user: User, break_id: int, reason: str) -> None:
+        """Take a finding; the break is then over."""
+        self._fail()
+        self.resolved.append((break_id, reason))
+        self.results.alerts = [row for row in self.results.alerts if row.break_id != break_id]
+
     def previewed(self, user: User, ticket: Ticket) -> Preview:
         """Say what the rules say."""
         self._fail()
@@ -302,6 +309,7 @@ def seat(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> Desk:
     monkeypatch.setattr(api_client, "replace", desk.replace_order)
     monkeypatch.setattr(api_client, "cancel_all", desk.cancel_all)
     monkeypatch.setattr(api_client, "switch", desk.switch)
+    monkeypatch.setattr(api_client, "resolve_break", desk.resolve_break)
     return desk
 
 

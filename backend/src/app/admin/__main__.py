@@ -10,6 +10,7 @@ from typing import TextIO
 
 import httpx
 
+from app.admin import quantconnect
 from app.admin.arguments import make_parser
 from app.admin.auditing import is_direct, run_direct
 from app.admin.client import Api, Failed, Refused, find_login
@@ -40,6 +41,8 @@ def main(
             rows = _on_machine(said)
         elif said.topic == "audit" and is_direct(said):
             rows = run_direct(said)
+        elif said.topic == "quantconnect":
+            rows = quantconnect.run(said)
         elif getattr(said, "direct", False):
             rows = _directly(said)
         else:

@@ -4,6 +4,7 @@ import argparse
 from typing import get_args
 
 from app.models.dto_admin import IMPORTS, LimitsSet
+from app.models.dto_notifications import Kind
 from app.models.dto_tokens import Scope
 
 LIMITS = [name for name in LimitsSet.model_fields if name != "account_id"]
@@ -22,7 +23,8 @@ Who signs in: --credentials FILE (like .run/demo.json), or --email and a prompt,
 INFORMANIA_CREDENTIALS, INFORMANIA_EMAIL, INFORMANIA_PASSWORD, PUBLIC_URL.
 `trading halt --direct`, `fx`, `calendar`, `integrity`, `outbox`, `audit anchor`, `audit prove`, and
 `audit verify` with --direct or --anchors work without the API: they read SECRETS_DIR (and
-ANCHOR_SINK) and ask Postgres themselves. `backup`, `restore` and `doctor` work on the installation
+ANCHOR_SINK) and ask Postgres themselves. So does `quantconnect`, which speaks to QC_URL as
+QC_USER_ID. `backup`, `restore` and `doctor` work on the installation
 of this machine; the doctor ends with 1 when something warns, with 2 when something fails.
 """
 
@@ -49,6 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="say what is wrong, write nothing"
     )
     _tokens(_topic(topics, "token", listed=False))
+    _notifications(_topic(topics, "notifications"))
     orders = _topic(topics, "orders", listed=False)
     _operations(topics, orders)
     cancel = orders.add_parser("cancel-all", help="cancel every open order of an account")
@@ -75,8 +78,41 @@ def make_parser() -> argparse.ArgumentParser:
     waiting = _outbox(_topic(topics, "outbox", listed=False))
     for direct in (rates, check, fill, *waiting):
         direct.set_defaults(direct=True)
+    _quantconnect(_topic(topics, "quantconnect", listed=False))
     _backups(topics)
     return parser
+
+
+def _quantconnect(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    create = verbs.add_parser("create", help="make a project for a new account")
+    create.add_argument("name")
+    status = verbs.add_parser("status", help="say what runs there, and what is heard of it here")
+    status.add_argument("project", type=int, nargs="?", help="(all that run)")
+    logs = verbs.add_parser("logs", help="show what a deployment said; minutes old")
+    stop = verbs.add_parser("stop", help="end a deployment; its positions and orders stay")
+    deploy = verbs.add_parser("deploy", help="upload the bridge, compile it, and run it live")
+    for verb in (logs, stop, deploy):
+        verb.add_argument("project", type=int, help="project id: the account's broker account")
+    ends = stop.add_mutually_exclusive_group()
+    ends.add_argument("--cancel-orders", action="store_true", help="by the bridge, before it ends")
+    ends.add_argument("--liquidate", action="store_true", help="also sell what is held, at market")
+    deploy.add_argument("--replace", action="store_true", help="stop what runs, and take its place")
+    deploy.add_argument("--smoke", action="store_true", help="try it in a backtest first")
+    deploy.add_argument("--node", help="id or name of a live node; else one that is free")
+    deploy.add_argument("--webhook-url", help="(PUBLIC_URL/api/webhooks/quantconnect)")
+    deploy.add_argument(
+        "--interval", type=int, default=60, metavar="SECONDS",
+        help="between heartbeats: 3600 by the webhooks that your tier has in an hour (60)",
+    )  # fmt: skip
+    deploy.add_argument("--brokerage", choices=["paper", "ib"], default="paper")
+    deploy.add_argument("--cash", help="opening cash in USD of QuantConnect's paper account")
+    deploy.add_argument("--ib-user", help="user name at Interactive Brokers")
+    deploy.add_argument("--ib-account", help="account code there, like DU1234567")
+    deploy.add_argument(
+        "--ib-restart", default="21:00:00", metavar="TIME",
+        help="of the weekly restart on Sundays, UTC; somebody confirms it by phone (21:00:00)",
+    )  # fmt: skip
+    deploy.add_argument("--ib-data", action="store_true", help="prices from Interactive Brokers")
 
 
 def _outbox(
@@ -176,6 +212,23 @@ def _tokens(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
     verbs.add_parser("list", help="show all, without the tokens themselves")
     revoke = verbs.add_parser("revoke", help="end one at once")
     revoke.add_argument("token", help="token_id")
+
+
+def _notifications(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verbs.add_parser("mine", help="show the channels of whoever signs in")
+    put = verbs.add_parser("set", help="make or change a channel of one's own")
+    put.add_argument("name")
+    put.add_argument(
+        "--address-file", metavar="FILE", help="holds its Apprise URL (-: standard input)"
+    )
+    put.add_argument("--kind", action="append", default=[], choices=get_args(Kind))
+    put.add_argument("--account", action="append", help="account_id; repeatable (all one may see)")
+    put.add_argument("--interval", type=int, default=60, help="least seconds between messages (60)")
+    put.add_argument("--off", action="store_true", help="keep it, and send nothing")
+    for verb, text in (("test", "send a test message to"), ("end", "forget")):
+        verbs.add_parser(verb, help=f"{text} a channel of one's own").add_argument("name")
+    for verb, text in (("requeue", "let given-up messages go on of"), ("remove", "end")):
+        verbs.add_parser(verb, help=f"{text} anyone's").add_argument("channel", help="channel_id")
 
 
 def _operations(

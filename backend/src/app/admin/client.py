@@ -102,6 +102,10 @@ class Api:
         """Do something."""
         return self._send("POST", path, body, key=key)
 
+    def change(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
+        """Do something that has no answer."""
+        self._send(method, path, body)
+
     def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, key: str | None = None
     ) -> dict[str, Any]:

@@ -24,6 +24,7 @@ TOPICS = {
     "cash": ("cash", ("account_id",)),
     "queue": ("outbox", ("event_id", "account_id", "order_id")),
     "breaks": ("recon-breaks", ("break_id", "account_id")),
+    "notifications": ("notifications", ("channel_id", "email", "name")),
 }
 MAY = {"trade": True, "look": False, "nothing": None}
 PATHS = {"halt": "/api/trading/halt", "reduce": "/api/trading/reduce",
@@ -214,6 +215,45 @@ def resolve_break(api: Api, said: Namespace) -> Rows:
     return [{"break_id": said.break_id, "state": "resolved"}]
 
 
+def my_channels(api: Api, _: Namespace) -> Rows:
+    """Show one's own channels; nobody is shown an address."""
+    rows: Rows = api.get("/api/notifications")["items"]
+    return rows
+
+
+def set_channel(api: Api, said: Namespace) -> Rows:
+    """Make or change a channel; its address is no argument, for those are seen by others."""
+    body: dict[str, Any] = {
+        "kinds": said.kind,
+        "account_ids": said.account,
+        "interval_s": said.interval,
+        "enabled": not said.off,
+    }
+    if said.address_file:
+        file = Path("/dev/stdin" if said.address_file == "-" else said.address_file)
+        body["url"] = file.read_text().strip()
+    api.change("PUT", f"/api/notifications/{said.name}", body)
+    return [row for row in my_channels(api, said) if row["name"] == said.name]
+
+
+def test_channel(api: Api, said: Namespace) -> Rows:
+    """Send a test message."""
+    api.change("POST", f"/api/notifications/{said.name}/test", {})
+    return [{"name": said.name, "queued": "a test message"}]
+
+
+def end_channel(api: Api, said: Namespace) -> Rows:
+    """Forget a channel of one's own."""
+    api.change("DELETE", f"/api/notifications/{said.name}")
+    return [{"name": said.name, "ended": True}]
+
+
+def change_channel(api: Api, said: Namespace) -> Rows:
+    """Requeue or remove anyone's."""
+    api.change("POST", f"/api/admin/notifications/{said.channel}/{said.verb}", {})
+    return [{"channel_id": said.channel, "done": said.verb}]
+
+
 def cancel_all(api: Api, said: Namespace) -> Rows:
     """Cancel every open order of an account."""
     key = said.key or uuid4().hex
@@ -279,6 +319,12 @@ COMMANDS: dict[tuple[str, str], Callable[[Api, Namespace], Rows]] = {
     ("orders", "resolve"): resolve_order,
     ("queue", "requeue"): requeue,
     ("breaks", "resolve"): resolve_break,
+    ("notifications", "mine"): my_channels,
+    ("notifications", "set"): set_channel,
+    ("notifications", "test"): test_channel,
+    ("notifications", "end"): end_channel,
+    ("notifications", "requeue"): change_channel,
+    ("notifications", "remove"): change_channel,
     ("trading", "halt"): switch,
     ("trading", "reduce"): switch,
     ("trading", "resume"): switch,

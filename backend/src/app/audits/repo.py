@@ -66,7 +66,7 @@ async def verify_all(
     # The last ones first, for they are taken from the end.
     waiting = [
         (stream_id, first)
-        for stream_id, length in reversed(lengths.items())
+        for stream_id, length in reversed([*lengths.items()])
         for first in reversed(range(1, max(length, 1) + 1, rows))
     ]
 

@@ -1,6 +1,6 @@
-"""What is refused to operators of the outbox and of breaks; more errors are in `errors`."""
+"""What is refused about the outbox, breaks and notifications; more errors are in `errors`."""
 
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, NotFound, Unprocessable
 
 
 class EventNotFound(NotFound):
@@ -29,3 +29,24 @@ class BreakNotOpen(Conflict):
 
     code = "break_not_open"
     remedy = "One that is suspected opens or goes by itself; one that has ended needs nothing."
+
+
+class ChannelNotFound(NotFound):
+    """There is no such channel."""
+
+    code = "channel_not_found"
+    remedy = "Check its name in the list of your channels."
+
+
+class ChannelsFull(Conflict):
+    """Nobody has more channels than this."""
+
+    code = "channels_full"
+    remedy = "Change or end one of those you have."
+
+
+class AddressNotAllowed(Unprocessable):
+    """No message may go to this address."""
+
+    code = "address_not_allowed"
+    remedy = "Use mailto(s), jsons or a chat service, at a public host and without options."

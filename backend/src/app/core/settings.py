@@ -98,9 +98,13 @@ class Settings(BaseSettings):
     query_after_s: float = Field(default=3.0, gt=0)
     # Orders that work at a venue are asked about when nothing was heard for so long.
     open_query_after_s: float = Field(default=600.0, ge=1)
+    # How often the venues' own lists of executions are read.
+    executions_every_s: float = Field(default=60.0, gt=0)
     # How often positions and cash are held against the brokers' reports.
     reconcile_every_s: float = Field(default=20.0, gt=0)
     order_ttl_s: float = Field(default=120.0, gt=0)
+    # Whether messages may go to addresses that are not on the public internet.
+    notify_allow_private: bool = False
     # How long series are kept; 0: for ever.
     quotes_keep_days: int = Field(default=30, ge=1, le=36_500)
     equity_keep_days: int = Field(default=0, ge=0, le=36_500)

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.models import orm_market, orm_orders  # noqa: F401 (one metadata for all)
+from app.models import orm_market, orm_notifications, orm_orders  # noqa: F401 (one metadata for all)
 from app.models.orm_base import (
     AccountKey,
     AccountRef,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -125,7 +125,10 @@ def as_wire(result: SendResult) -> dict[str, object]:
     Venues word their answers as they like; one that the database cannot hold must not cost the
     results beside it.
     """
-    fields = asdict(result) | {
+    fields = {
+        "event_id": result.event_id,
+        "epoch": result.epoch,
+        "outcome": result.outcome,
         "reason": _plain(result.reason),
         "broker_order_id": _plain(result.broker_order_id),
         "retry_after_s": _wait_s(result.retry_after_s),
@@ -224,6 +227,16 @@ async def reconcile(connection: asyncpg.Connection) -> list[dict[str, Any]]:
     """Hold positions and cash against the brokers' reports; the breaks that came or went."""
     rows = await connection.fetch("SELECT one::text FROM app.sp_reconcile() AS one")
     return [json.loads(row["one"]) for row in rows]
+
+
+async def executions_listed(
+    connection: asyncpg.Connection, source: str, fills: Sequence[dict[str, Any]]
+) -> int:
+    """Hold a broker's list of executions against ours; says how many were missing."""
+    missing = await connection.fetchval(
+        "SELECT app.sp_executions_listed($1, $2::text::jsonb)", source, json.dumps(list(fills))
+    )
+    return int(missing)
 
 
 async def outbox_age(connection: asyncpg.Connection) -> OutboxAge:

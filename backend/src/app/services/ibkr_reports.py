@@ -106,6 +106,8 @@ class Reports:
                 "status": "partially_filled",
                 "broker_order_id": str(fill.perm_id) if fill.perm_id else None,
                 "exec_id": fill.stem,
+                # Theirs count from 1.
+                "exec_revision": str(max(fill.revision - 1, 0)),
                 "fill_quantity": number_text(fill.quantity),
                 "fill_price": number_text(fill.price),
                 "occurred_at": moment_text(fill.executed_at),

@@ -38,6 +38,8 @@ REFUSALS: dict[str, type[AppError]] = {
         errors_operations.OrderNotLost,
         errors_operations.BreakNotFound,
         errors_operations.BreakNotOpen,
+        errors_operations.ChannelNotFound,
+        errors_operations.ChannelsFull,
         errors_trading.OrderNotReplaceable,
         errors_trading.QuantityBelowFilled,
         errors_trading.ReplaceEmpty,

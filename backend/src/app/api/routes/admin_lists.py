@@ -9,7 +9,7 @@ from app.api.dependencies import DatabaseDep, SignedIn
 from app.api.openapi import problems
 from app.api.routing import session_router
 from app.core import errors
-from app.models import dto_admin, dto_operations, dto_tokens
+from app.models import dto_admin, dto_notifications, dto_operations, dto_tokens
 from app.models.dto import Outbound
 from app.services import sp_admin
 
@@ -31,6 +31,7 @@ LISTS: dict[str, type[Outbound]] = {
     "outbox": dto_operations.OutboxShown,
     "lost-orders": dto_operations.LostOrderShown,
     "recon-breaks": dto_operations.BreakShown,
+    "notifications": dto_notifications.AnyChannelShown,
 }
 
 
