@@ -1,8 +1,9 @@
 -- Row security: forced on every table, open to its owner, and to a reader for what his token shows.
 -- Laid anew, as app_migrate, after every upgrade that changed something.
 --
--- Policies believe security.token_accounts() alone, in the measured form: a comparison of the indexed
--- column with a value that is computed once per statement. IN and EXISTS cost 200 times as much.
+-- Policies believe security.token_accounts() alone, in the measured form: a comparison of the
+-- indexed column with a value that is computed once per statement. IN and EXISTS cost 200 times as
+-- much.
 
 DO $$
 DECLARE
