@@ -4,15 +4,19 @@ import csv
 import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
+import holidays
+from holidays.constants import HALF_DAY, PUBLIC
+
 NEW_YORK = ZoneInfo("America/New_York")
-OPENS_AT, CLOSES_AT = time(9, 30), time(16)
+OPENS_AT, CLOSES_AT, CLOSES_EARLY_AT = time(9, 30), time(16), time(13)
 
 
 @dataclass(frozen=True)
@@ -147,11 +151,23 @@ class Replay:
 
 
 def is_open(market_hours: str, now: datetime) -> bool:
-    """Tell whether orders match: always, or in New York's regular hours (holidays unknown)."""
+    """Tell whether orders match: always, or while the New York Stock Exchange trades."""
     if market_hours == "always":
         return True
     local = now.astimezone(NEW_YORK)
-    return local.weekday() < 5 and OPENS_AT <= local.time() < CLOSES_AT
+    closed, halves = _holidays(local.year)
+    if local.weekday() >= 5 or local.date() in closed:
+        return False
+    closes_at = CLOSES_EARLY_AT if local.date() in halves else CLOSES_AT
+    return OPENS_AT <= local.time() < closes_at
+
+
+@cache
+def _holidays(year: int) -> tuple[set[date], set[date]]:
+    """Return a year's closed days and half days, of the library that fills market.calendar."""
+    closed = holidays.financial_holidays("NYSE", years=year, categories=PUBLIC)
+    halves = holidays.financial_holidays("NYSE", years=year, categories=HALF_DAY)
+    return {*closed}, {*halves}
 
 
 def utc_now() -> datetime:

@@ -1,6 +1,6 @@
 """The replayed market: real bars, seeded paths."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services.exchange_hours import sessions
 from paper.market import Bar, Replay, is_open, path_of, read_bars
 from paper.settings import read_demo
 
@@ -121,11 +122,28 @@ def test_the_demo_names_three_accounts_with_a_hundred_thousand_dollars_each() ->
         ("2026-11-23T21:00:00+00:00", False),
         ("2026-07-06T13:30:00+00:00", True),
         ("2026-11-22T15:00:00+00:00", False),
+        # Thanksgiving, and the half day after it.
+        ("2026-11-26T15:00:00+00:00", False),
+        ("2026-11-27T17:59:59+00:00", True),
+        ("2026-11-27T18:00:00+00:00", False),
     ],
 )
-def test_exchange_hours_are_new_yorks_on_weekdays_in_summer_and_winter(
+def test_exchange_hours_are_new_yorks_in_summer_and_winter_without_its_holidays(
     moment: str, is_trading: bool
 ) -> None:
     now = datetime.fromisoformat(moment)
     assert is_open("exchange", now) is is_trading
     assert is_open("always", now)
+
+
+def test_exchange_hours_are_those_of_the_calendar() -> None:
+    first, last = date(2025, 1, 1), date(2027, 12, 31)
+    known = {day: (opens, closes) for day, opens, closes in sessions(first, last)}
+    for number in range((last - first).days + 1):
+        day = first + timedelta(days=number)
+        noon = datetime(day.year, day.month, day.day, 17, tzinfo=UTC)
+        opens, closes = known.get(day, (noon, noon))
+        second = timedelta(seconds=1)
+        edges = [(opens - second, False), (opens, day in known), (closes - second, day in known)]
+        for moment, is_trading in [*edges, (closes, False)]:
+            assert is_open("exchange", moment) is is_trading, moment

@@ -85,7 +85,8 @@ DROP POLICY IF EXISTS token_accounts ON app.executions;
 DO $$
 BEGIN
     EXECUTE 'CREATE POLICY token_accounts ON app.executions FOR SELECT TO app_read USING ('
-        'nullif(account_id = ANY ((SELECT security.token_accounts())::bigint[]), FALSE) IS NOT NULL)';
+        'nullif(account_id = ANY ((SELECT security.token_accounts())::bigint[]), FALSE)'
+        ' IS NOT NULL)';
 END
 $$;
 
