@@ -48,8 +48,8 @@ def bodies(account_id: int, user_id: object) -> dict[tuple[str, str], dict[str, 
     }
 
 
-# Tested in test_api_service_tokens.py and test_api_operations.py.
-OF_THEIR_OWN = re.compile(r"tokens|/(requeue|resolve)$")
+# Tested in test_api_service_tokens.py, test_api_operations.py and test_api_notifications.py.
+OF_THEIR_OWN = re.compile(r"tokens|notifications|/(requeue|resolve)$")
 
 
 async def test_only_administrators_set_and_see_master_data(

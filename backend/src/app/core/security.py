@@ -27,7 +27,7 @@ from app.core.errors import AppError, NotSignedIn
 ACCESS_COOKIE = "sAccessToken"
 # A session handle that stands for a service token; no session of a person begins so.
 PROGRAM_HANDLE = "token:"
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 # Keys that rotate sign sessions; the core's static keys sign other things, never a session.
 SESSION_KEY_PREFIX = "d-"
 
