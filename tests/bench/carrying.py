@@ -100,6 +100,7 @@ def _settings(cluster: Cluster) -> Settings:
         app_env=AppEnv.TEST, database_host=cluster.host, database_port=cluster.port,
         database_name=DATABASE, database_pool_size=2, database_acquire_timeout_s=30,
         app_worker_password=SecretStr(cluster.password("app_worker")),
+        webhook_hmac=SecretStr("bench"),
         # This venue never reports, and nobody is to ask it.
         query_after_s=3_600, open_query_after_s=3_600,
     )  # fmt: skip

@@ -24,7 +24,7 @@ MANY_DONE = """
 INSERT INTO app.events_done (
     event_id, shard, stream_id, kind, order_id, payload, request_id, attempts, outcome, created_at
 )
-SELECT -n, n % 16, 1 + n % 1000, 'order.place.v1', n, '{}', 'past', 1, 'accepted', now()
+SELECT -n, n %% 16, 1 + n %% 1000, 'order.place.v1', n, '{}', 'past', 1, 'accepted', now()
 FROM generate_series(1, %s) AS n
 """
 
