@@ -7,6 +7,7 @@ that comes with it and without any cookie needs neither.
 """
 
 from starlette.datastructures import Headers
+from starlette.routing import Match
 from starlette.types import Scope
 
 from app.core.errors import CsrfRejected
@@ -36,8 +37,16 @@ def check_origin(scope: Scope, public_url: str) -> None:
         _refuse_unless(origins <= {public_url})
         _refuse_unless(safe or bool(headers.get("rid")))
     elif not safe:
-        _refuse_unless(origins == {public_url})
-        _refuse_unless(bool(headers.get("rid")))
+        ours = origins == {public_url} and bool(headers.get("rid"))
+        # What no route does is answered 405 whoever asks, and changes nothing.
+        _refuse_unless(ours or _is_method_unknown(scope))
+
+
+def _is_method_unknown(scope: Scope) -> bool:
+    """Say whether the path is served, but not by this method."""
+    routes = scope["app"].routes if "app" in scope else []
+    matches = {route.matches(scope)[0] for route in routes}
+    return Match.PARTIAL in matches and Match.FULL not in matches
 
 
 def _refuse_unless(fine: bool) -> None:
