@@ -302,3 +302,6 @@ async def test_a_write_that_does_not_come_from_our_pages_is_refused(
         headers = {**given, "Idempotency-Key": new_id()}
         answer = await trader.client.post("/api/orders", json=order(1), headers=headers)
         assert (answer.status_code, code(answer)) == (403, "csrf_rejected"), given
+    for method in ("DELETE", "PUT", "TRACE"):
+        answer = await trader.client.request(method, "/api/orders", headers=foreign)
+        assert answer.status_code == 405, "no route does it, so there is nothing to protect"
