@@ -19,7 +19,7 @@ check() {
     printf 'FAILED  %s: %s\n%s\n' "$name" "$*" "$output"
   fi
 }
-paths=src:.:tests:../auth/supertokens:../ops:../tests:../tests/crash:../ui/streamlit
+paths=src:.:tests:../auth/supertokens:../ops:../tests:../tests/crash:../tests/crash/points:../ui/streamlit
 in_backend() { cd backend && MYPYPATH=$paths "$@"; }
 in_screen() { cd ui/streamlit && MYPYPATH=. "$@"; }
 schema() { check-jsonschema --builtin-schema "vendor.$1" "${@:2}"; }

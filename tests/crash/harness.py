@@ -14,6 +14,7 @@ import collections
 import contextlib
 import json
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -33,8 +34,7 @@ from fire import Fire  # noqa: E402
 from invariants import breaches  # noqa: E402
 from platform_client import Platform, Trader, eventually  # noqa: E402
 
-CLIENTS = 6
-QUIET_TIMEOUT_S = 180
+BURN_ON_S = 30
 CONTROL_TIMEOUT_S = 10
 # trust.md 2a's twelve; the others are ours besides.
 POINTS = (
@@ -61,6 +61,11 @@ FAULTS = {
 }
 # Twice on the wire is the venue's own doing: only its ledger can help against that.
 LEDGER_FAULTS = {"duplicate_command": 0.05}
+# A keeper forks, so what it imports must not start threads: numpy and pyarrow each would.
+NO_THREADS = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 # The control: between a send and its record, with nobody asking before sending again.
 CONTROL = {
     "CRASH_BLIND": "1",
@@ -78,6 +83,13 @@ QUICK = {
     "EXECUTIONS_EVERY_S": "5",
 }
 PRODUCTION_LEASE_S = 20.0
+# From the end of the fire to rest, with room: production asks about an order that works, and was
+# not heard of, after ten minutes.
+QUIET_TIMEOUT_S, PRODUCTION_QUIET_TIMEOUT_S = 180, 780
+EVENTS = """
+    SELECT (SELECT count(*) FROM app.orders WHERE status = 'lost') AS lost,
+        (SELECT count(*) FROM app.executions WHERE kind IN ('correction', 'bust')) AS corrections,
+        (SELECT count(*) FROM audit.audit_log WHERE action = 'recon.break') AS breaks"""
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,10 @@ class Variant:
     def lease_s(self) -> float:
         return PRODUCTION_LEASE_S if self.production else float(QUICK["SHARD_LEASE_S"])
 
+    @property
+    def quiet_timeout_s(self) -> float:
+        return PRODUCTION_QUIET_TIMEOUT_S if self.production else QUIET_TIMEOUT_S
+
     def env(self) -> dict[str, str]:
         faults = FAULTS | (LEDGER_FAULTS if self.dedupes else {})
         return {
@@ -108,6 +124,20 @@ class Variant:
         return f"{ledger}, {'production' if self.production else 'short'} deadlines"
 
 
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How a campaign goes about it."""
+
+    seeds: list[int]
+    orders: int = 200
+    clients: int = 6
+    # Of a kill whenever a process passes a point.
+    probability: float = 0.01
+    # Of the deaths, those after which the supervisor starts a new interpreter.
+    cold: float = 0.2
+    control: bool = False
+
+
 @dataclass
 class Run:
     """What one seed did and found."""
@@ -115,6 +145,8 @@ class Run:
     seed: int
     orders: int
     tries: int = 0
+    burned_s: float = 0.0
+    took_s: float = 0.0
     crashes: collections.Counter[str] = field(default_factory=collections.Counter)
     take_overs_s: dict[str, list[float]] = field(default_factory=dict)
     lost: int = 0
@@ -125,7 +157,8 @@ class Run:
     def line(self) -> str:
         return (
             f"seed {self.seed} ({Variant.of(self.seed)}): {self.orders} orders in {self.tries} "
-            f"calls, {self.crashes.total()} crashes at {len(self.crashes)} points, {self.lost} "
+            f"calls, {self.crashes.total()} crashes at {len(self.crashes)} points in "
+            f"{self.burned_s:.0f} s, at rest and judged after {self.took_s:.0f} s, {self.lost} "
             f"lost, {self.corrections} fills corrected or busted, {self.breaks} differences opened "
             f"and ended, {len(self.breaches)} breaches"
         )
@@ -134,33 +167,33 @@ class Run:
 class Campaign:
     """One platform, killed again and again."""
 
-    def __init__(
-        self, folder: Path, variant: Variant, *, control: bool, probability: float
-    ) -> None:
-        self.folder, self.variant, self.control = folder, variant, control
+    def __init__(self, folder: Path, variant: Variant, how: How) -> None:
+        self.folder, self.variant, self.how = folder, variant, how
         self.armed = folder / "armed"
         self.log = folder / "crash.log"
         self.told: dict[str, str] = {}
+        self.events: collections.Counter[str] = collections.Counter()
         self.platform = Platform(
             folder / "run",
             env={
                 "SERVICES_PYTHONPATH": str(ROOT / "tests" / "crash" / "points"),
-                "CRASH_SEED": "0",
-                "CRASH_PROBABILITY": str(probability),
+                **NO_THREADS,
+                "CRASH_SEED": str(how.seeds[0]),
+                "CRASH_PROBABILITY": str(how.probability),
+                "CRASH_COLD": str(how.cold),
                 "CRASH_ARMED": str(self.armed),
                 "CRASH_LOG": str(self.log),
-                # Production's own way to start again, where there is time for it.
-                **({} if variant.production else {"CRASH_WARM": "1"}),
                 "SIGNIN_LIMIT_PER_MINUTE": "1000",
                 # QuantConnect's own lists are ten minutes old: longer than a run has to settle.
                 "QC_SNAPSHOT_SECONDS": "2",
-                **({**QUICK, **CONTROL} if control else variant.env()),
+                **({**QUICK, **CONTROL} if how.control else variant.env()),
             },
         )
 
-    async def seed(self, seed: int, orders: int) -> Run:
+    async def seed(self, seed: int) -> Run:
         """Place orders under fire, let the platform come to rest, then audit it."""
-        run = Run(seed, orders)
+        run = Run(seed, self.how.orders)
+        started = time.monotonic()
         book = Book()
         fire = Fire(
             self.platform,
@@ -173,20 +206,20 @@ class Campaign:
         async with contextlib.AsyncExitStack() as stack:
             traders = [
                 await stack.enter_async_context(Trader(self.platform, "trader"))
-                for _ in range(CLIENTS)
+                for _ in range(self.how.clients)
             ]
             self.armed.touch()
             burning = asyncio.create_task(fire.burn())
             try:
-                await place_all(traders, seed, orders, book)
-                if self.control:
-                    # Sends come after answers; without kills among them nothing would be proved.
-                    with contextlib.suppress(AssertionError):
-                        await eventually(self.unsettled, lambda seen: seen == 0, 60)
+                await place_all(traders, seed, self.how.orders, book)
+                # Sends come after answers: the fire goes on among them for a while.
+                with contextlib.suppress(AssertionError):
+                    await eventually(self.unsettled, lambda seen: seen == 0, BURN_ON_S)
             finally:
                 self.armed.unlink(missing_ok=True)
                 burning.cancel()
                 await asyncio.gather(burning, return_exceptions=True)
+        run.burned_s = time.monotonic() - started
         run.tries = book.tries
         run.crashes.update(self.log.read_text().split())
         run.crashes.update(fire.counted)
@@ -194,27 +227,24 @@ class Campaign:
         # Earlier seeds on this platform must still hold as well.
         self.told |= book.acknowledged
         await self.audit(run)
+        run.took_s = time.monotonic() - started
         return run
 
     async def audit(self, run: Run) -> None:
         try:
-            await eventually(self.unsettled, lambda seen: seen == 0, QUIET_TIMEOUT_S)
+            await eventually(self.unsettled, lambda seen: seen == 0, self.variant.quiet_timeout_s)
         except AssertionError as error:
             run.breaches.append(f"the platform did not come to rest: {error}")
         database = await self.platform.database()
         try:
             run.breaches += await self.disagreement(database)
-            run.lost = await database.fetchval(
-                "SELECT count(*) FROM app.orders WHERE status = 'lost'"
-            )
-            run.corrections = await database.fetchval(
-                "SELECT count(*) FROM app.executions WHERE kind IN ('correction', 'bust')"
-            )
-            run.breaks = await database.fetchval(
-                "SELECT count(*) FROM audit.audit_log WHERE action = 'recon.break'"
-            )
+            rows = dict(await database.fetchrow(EVENTS))
         finally:
             await database.close()
+        # The platform's books hold the earlier seeds' too.
+        new = {name: count - self.events[name] for name, count in rows.items()}
+        run.lost, run.corrections, run.breaks = new["lost"], new["corrections"], new["breaks"]
+        self.events.update(new)
 
     async def disagreement(self, database: asyncpg.Connection) -> list[str]:
         """What is still wrong when the reconcilers have had their time.
@@ -222,7 +252,9 @@ class Campaign:
         A fill whose report got lost is found by the next look at the venue's list, after its order
         has ended; what is doubled stays so.
         """
-        deadline = time.monotonic() + (CONTROL_TIMEOUT_S if self.control else QUIET_TIMEOUT_S)
+        deadline = time.monotonic() + (
+            CONTROL_TIMEOUT_S if self.how.control else self.variant.quiet_timeout_s
+        )
         while True:
             orders = await self.platform.venue_orders()
             accounts = await self.platform.venue_accounts()
@@ -262,18 +294,16 @@ def by_variant(seeds: list[int]) -> Iterator[tuple[Variant, list[int]]]:
     yield from variants.items()
 
 
-async def campaign(
-    seeds: list[int], orders: int, *, control: bool, probability: float, target: Path | None = None
-) -> list[Run]:
+async def campaign(how: How, target: Path | None = None) -> list[Run]:
     """Run the seeds; with a target, what is known is written there after each."""
     runs: list[Run] = []
-    for variant, some in by_variant(seeds):
+    for variant, some in by_variant(how.seeds):
         with tempfile.TemporaryDirectory(prefix="crash-", ignore_cleanup_errors=True) as folder:
-            one = Campaign(Path(folder), variant, control=control, probability=probability)
+            one = Campaign(Path(folder), variant, how)
             one.platform.start()
             try:
                 for seed in some:
-                    runs.append(await one.seed(seed, orders))
+                    runs.append(await one.seed(seed))
                     print(runs[-1].line(), flush=True)  # noqa: T201
                     for breach in runs[-1].breaches[:10]:
                         print(f"  {breach}", flush=True)  # noqa: T201
@@ -291,6 +321,9 @@ def report(runs: list[Run], target: Path) -> None:
         json.dumps(
             {
                 "seeds": [run.seed for run in runs],
+                "of_production": sum(
+                    run.crashes.total() for run in runs if Variant.of(run.seed).production
+                ),
                 "orders": sum(run.orders for run in runs),
                 "crashes": points.total(),
                 "breaches": sum(len(run.breaches) for run in runs),
@@ -327,24 +360,27 @@ def coverage(runs: list[Run]) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--orders", type=int, default=200, help="orders a seed")
-    parser.add_argument("--probability", type=float, default=0.01, help="of a kill at each point")
-    parser.add_argument("--control", action="store_true", help="send blindly; must be caught")
-    options = parser.parse_args()
-    target = ROOT / ".run" / ("crash-control.json" if options.control else "crash.json")
-    runs = asyncio.run(
-        campaign(
-            options.seeds,
-            options.orders,
-            control=options.control,
-            probability=options.probability,
-            target=target,
-        )
+    parser.add_argument("--orders", type=int, default=How.orders, help="orders a seed")
+    parser.add_argument("--clients", type=int, default=How.clients, help="traders at once")
+    parser.add_argument(
+        "--probability", type=float, default=How.probability, help="of a kill at each point"
     )
+    parser.add_argument(
+        "--cold", type=float, default=How.cold, help="share of deaths that the supervisor mends"
+    )
+    parser.add_argument("--control", action="store_true", help="send blindly; must be caught")
+    parser.add_argument("--output", type=Path, help="where the figures go, as JSON")
+    options = vars(parser.parse_args())
+    target = options.pop("output")
+    how = How(**options)
+    # Ended from outside, it stops its platform as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    name = "crash-control.json" if how.control else "crash.json"
+    runs = asyncio.run(campaign(how, target or ROOT / ".run" / name))
     for line in coverage(runs):
         print(line)  # noqa: T201
     breached = any(run.breaches for run in runs)
-    return int(breached != options.control)
+    return int(breached != how.control)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 Importing takes seconds, of which a life in a crash run is mostly made. A fork is a process like any
 other: it opens its own files and connections, dies by SIGKILL, and what comes after it knows only
-what was written down. The supervisor sees the keeper, and ends it in the usual way.
+what was written down. The supervisor sees the keeper, and ends it in the usual way. The share
+CRASH_COLD of the deaths takes the keeper along: then the supervisor starts a new interpreter.
 """
 
 import ctypes
 import importlib
 import os
+import random
 import signal
 import sys
 import time
@@ -43,6 +45,10 @@ def keep() -> None:
         if name.endswith("__main__"):
             # It runs under another name.
             del sys.modules[name]
+    if len(os.listdir("/proc/self/task")) != 1:
+        # An exception would only be printed here, and the service would run on, cold.
+        os.write(2, b"an import has started a thread, which no fork would have\n")
+        os._exit(1)
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED)
     keeper = os.getpid()
     while True:
@@ -56,6 +62,8 @@ def keep() -> None:
         code = watch(life)
         if code != -signal.SIGKILL:
             os._exit(code if code >= 0 else 1)
+        if random.random() < float(os.environ["CRASH_COLD"]):
+            os.kill(keeper, signal.SIGKILL)
         time.sleep(BETWEEN_LIVES_S)
 
 

@@ -3,8 +3,8 @@
 The harness puts this folder on PYTHONPATH. While the file CRASH_ARMED exists, a process that passes
 one of the points below ends itself by SIGKILL with the probability CRASH_PROBABILITY, drawn from a
 generator seeded by CRASH_SEED and the count of starts so far. CRASH_POINTS, when set, names the
-only points that count. A point that fired is appended to CRASH_LOG. With CRASH_WARM the services
-are kept warm (keeper.py).
+only points that count. A point that fired is appended to CRASH_LOG. The services are kept warm
+(keeper.py), except for the deaths of which CRASH_COLD is the share.
 """
 
 import functools
@@ -97,26 +97,33 @@ def wrapped(call: Callable[..., Any], before: str, after: str) -> Callable[..., 
 
     @functools.wraps(call)
     async def awaited(*args: Any, **kwargs: Any) -> Any:
-        pass_point(before, dice)
+        if counts(before, None, *args, **kwargs):
+            pass_point(before, dice)
         result = await call(*args, **kwargs)
-        counts: Callable[..., bool] = WHEN.get(after, always)
-        if counts(result, *args):
+        if counts(after, result, *args, **kwargs):
             pass_point(after, dice)
         return result
 
     return awaited
 
 
-def always(*_: Any) -> bool:
-    return True
+def counts(name: str, result: Any, *args: Any, **kwargs: Any) -> bool:
+    """Say whether a point counts this time."""
+    when = WHEN.get(name)
+    return when is None or when(result, *args, **kwargs)
 
 
-def claimed_any(result: Any, *_: Any) -> bool:
+def claimed_any(result: Any, *_: Any, **__: Any) -> bool:
     """Say whether there was anything to claim; the worker looks four times a second."""
     return bool(result)
 
 
-def answers_an_order(_: Any, cycle: Any, *__: Any) -> bool:
+def reports_any(*_: Any, events: Sequence[Any], **__: Any) -> bool:
+    """Say whether a bridge reports anything; their heartbeats come every second anyway."""
+    return bool(events)
+
+
+def answers_an_order(_: Any, cycle: Any, *__: Any, **___: Any) -> bool:
     """Say whether uvicorn has just sent the end of an answer about an order."""
     scope = cycle.scope
     is_order = scope["method"] == "POST" and scope["path"].startswith("/api/orders")
@@ -126,6 +133,8 @@ def answers_an_order(_: Any, cycle: Any, *__: Any) -> bool:
 # Points that count only now and then.
 WHEN: dict[str, Callable[..., bool]] = {
     "worker:claim_before_commit": claimed_any,
+    "api:webhook_recv": reports_any,
+    "api:webhook_before_commit": reports_any,
     "api:after_reply": answers_an_order,
 }
 
@@ -197,7 +206,6 @@ class Finder(importlib.abc.MetaPathFinder):
 
 if "CRASH_SEED" in os.environ:
     sys.meta_path.insert(0, Finder())
-    if os.environ.get("CRASH_WARM"):
-        import keeper
+    import keeper
 
-        keeper.keep()
+    keeper.keep()
