@@ -80,4 +80,4 @@ async def until_told(call: Any, choices: random.Random, book: Book) -> str:
             return ""  # a cancel that came too late
         elif answer is not None and answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
             raise AssertionError(f"{answer.status_code} for a good request: {answer.text}")
-        await asyncio.sleep(choices.uniform(0.02, 0.2))
+        await asyncio.sleep(choices.uniform(0.05, 0.5))

@@ -17,6 +17,8 @@ from platform_client import ROOT, Platform
 
 SHARDS = 16
 STARTS_ANEW_S = 0.5
+# What says that the database is down or still starting.
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 # Orders between two strikes, from and to.
 POSTGRES_EVERY, WORKERS_EVERY = (8, 25), (10, 30)
 
@@ -37,6 +39,8 @@ class Fire:
         default_factory=lambda: collections.defaultdict(list)
     )
     second: asyncio.subprocess.Process | None = None
+    database: asyncpg.Connection | None = None
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def burn(self) -> None:
         """Disturb until cancelled, and leave nothing stopped behind."""
@@ -46,6 +50,8 @@ class Fire:
                 for task in tasks:
                     group.create_task(task)
         finally:
+            if self.database is not None:
+                self.database.terminate()
             if self.second is not None and self.second.returncode is None:
                 self.second.kill()
                 await self.second.wait()
@@ -92,7 +98,7 @@ class Fire:
             await self.after_orders(*POSTGRES_EVERY)
             victim = self.generator.choice(["backend", "backend", "postmaster"])
             # A server that is down or still starting is left alone until the next round.
-            with contextlib.suppress(OSError, asyncpg.PostgresError, TimeoutError, LookupError):
+            with contextlib.suppress(*AWAY, LookupError):
                 os.kill(await self.postgres_pid(victim), signal.SIGKILL)
                 self.counted[f"postgres:{victim}"] += 1
 
@@ -109,18 +115,18 @@ class Fire:
         return int(pid)
 
     async def look(self, query: str, *arguments: object) -> Any:
-        database = await self.platform.database()
-        try:
-            return await database.fetchval(query, *arguments)
-        finally:
-            await database.close()
+        """Ask on a connection that is kept: to sign in for each of many looks costs a core."""
+        async with self.looking:
+            if self.database is None or self.database.is_closed():
+                self.database = await self.platform.database()
+            return await self.database.fetchval(query, *arguments, timeout=5)
 
     async def strike_workers(self) -> None:
         """Kill the worker that has the lanes, or stop it past its lease, and see who takes over."""
         strikes = (self.kill_owner, self.stall_owner)
         for turn in range(1_000_000):
             await self.after_orders(*WORKERS_EVERY)
-            with contextlib.suppress(OSError, asyncpg.PostgresError, TimeoutError, LookupError):
+            with contextlib.suppress(*AWAY, LookupError):
                 await strikes[turn % 2]()
 
     async def owner(self) -> int:
@@ -156,7 +162,7 @@ class Fire:
         """Wait until all lanes have another owner; False when that took longer than it may."""
         started = time.monotonic()
         while time.monotonic() - started < 2 * self.lease_s + 10:
-            with contextlib.suppress(OSError, asyncpg.PostgresError, TimeoutError):
+            with contextlib.suppress(*AWAY):
                 others = await self.look(
                     "SELECT count(*) FROM app.outbox_shards WHERE lease_until > clock_timestamp()"
                     " AND split_part(owner, ':', 2) <> $1",
