@@ -37,6 +37,8 @@ def up(it: Installation, *, reload: bool = False) -> int:
     rotate(log, LOG_BYTES_MAX)
     follower = Follower(log, offset=log.stat().st_size if log.exists() else 0)
     print(f"Informania starts in {it.root}; logs are in {it.logs}", flush=True)
+    if faults := it.setting("FAULTS", ""):
+        print(f"The paper venue fails on purpose: {faults}", flush=True)
     with Interrupted() as interrupted:
         process = _start_supervisor(it, lock, log, reload=reload)
         os.close(lock)

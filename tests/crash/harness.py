@@ -81,6 +81,8 @@ QUICK = {
     "SEND_TIMEOUT_S": "1",
     "RECONCILE_EVERY_S": "4",
     "EXECUTIONS_EVERY_S": "5",
+    # Whoever is killed all the time is slow: an order that gives up is an order that proves little.
+    "ORDER_TTL_S": "900",
 }
 PRODUCTION_LEASE_S = 20.0
 # From the end of the fire to rest, with room: production asks about an order that works, and was
