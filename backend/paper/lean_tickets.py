@@ -49,6 +49,9 @@ class OrderTicket:
 
     @property
     def order_events(self) -> list[SimpleNamespace]:
+        # A broker is another machine: what it tells of an order, no crash of ours undoes.
+        with self._venue.lock:
+            self._venue.commit()
         past = self._launch.reloaded.get(self.order_id, 0)
         return [order_event(event, self._order.sign) for event in self._order.events[past:]]
 

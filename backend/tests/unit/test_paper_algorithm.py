@@ -10,6 +10,7 @@ from lean_world import Lean, TaglessTransactions, lean
 from paper_world import PROJECT, make_command, order_fields
 
 from paper.algorithm_imports import AccountType, BrokerageName, QCAlgorithm
+from paper.journal import read
 from paper.lean_tickets import Transactions
 
 __all__ = ["lean"]
@@ -55,6 +56,24 @@ def test_beyond_the_webhook_quota_events_wait_and_leave_in_order(lean: Lean) -> 
     lean.deployment.step(ticked=False)
     assert [event["status"] for event in lean.post.events()] == ["accepted", "filled"]
     assert [event["sequence"] for event in lean.post.events()] == [1, 2]
+
+
+def test_what_is_told_of_an_order_is_never_on_disk_before_the_order(lean: Lean) -> None:
+    lean.venue.before_commit = lean.store.commit
+    lean.deploy()
+    for kind, fields in (
+        ("PlaceOrder", order_fields("asked")),
+        ("QueryOrder", {"client_order_id": "asked"}),
+    ):
+        lean.deployment.enqueue(json.dumps(make_command(kind, **fields)))
+    lean.deployment.run_commands()
+    lean.store.commit()  # the first step of a commit; a kill after it leaves these two files:
+    folder = lean.settings.paper_state_dir
+    saved = {it["name"]: it["text"] for it in read(folder / "object_store" / "objects.log")[0]}
+    told = json.loads(saved[f"bridge/{PROJECT}/events"])["events"]
+    journal = [it for it in read(folder / "journal.log")[0] if it["kind"] == "event"]
+    assert [event["status"] for event in told] == ["accepted", "filled", "filled"]
+    assert [event["status"] for event in journal] == ["accepted", "filled"]
 
 
 def test_without_tags_an_intent_of_an_earlier_run_stays_ambiguous_and_is_never_placed(
