@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
-from components import formats, freshness, panel
+from components import change_flow, formats, freshness, notifications, order_flow, panel
 from services import ro_db
 from services.models import Account, User
 from services.settings import get_settings
@@ -37,6 +37,9 @@ def show(user: User, title: str) -> Scope:
         scope = Scope(_chosen(user))
         _badges(user, scope)
         _menu(user)
+    # One dialog at a time: an order under review or change has it.
+    if order_flow.reviewing() is None and change_flow.replacing() is None:
+        notifications.show(user)
     _switches(user, frozenset(account.account_id for account in scope.accounts))
     return scope
 
@@ -121,6 +124,10 @@ def _menu(user: User) -> None:
     with st.popover(name, icon=":material/account_circle:", key="menu"):
         st.text(user.email or user.user_id)
         st.badge(user.role, icon=":material/badge:")
+        st.button(
+            "Notifications", icon=":material/notifications:", key="notify.open",
+            on_click=notifications.begin,
+        )  # fmt: skip
         st.html(SIGN_OUT)
 
 

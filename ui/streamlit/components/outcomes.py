@@ -30,6 +30,8 @@ REFUSALS = {
     "replace_empty": "Nothing would change. Name another quantity or price.",
     "break_not_found": "There is no such break any more.",
     "break_not_open": "This break is over already, so there is nothing to resolve.",
+    "channel_not_found": "There is no such channel any more.",
+    "channels_full": "You have ten channels. Change or remove one of them.",
     "order_not_cancelable": "The order is already finished, so there is nothing to cancel.",
     "idempotency_key_reused": (
         "This ticket was already used for another order. Nothing new was placed; a new ticket is "

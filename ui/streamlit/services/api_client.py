@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -13,7 +14,7 @@ import orjson
 from gate.identity import ACCESS_COOKIE
 from gate.vault import get_vault
 from services.logs import get_logger
-from services.models import Changes, LimitUse, OrderState, Preview, Ticket, User
+from services.models import Changes, Channel, LimitUse, OrderState, Preview, Ticket, User
 from services.once import Once
 from services.settings import get_settings
 from services.wire import forgetful_jar
@@ -117,6 +118,37 @@ def switch(user: User, action: str, scope_id: int, reason: str, *, cancel_open: 
 def resolve_break(user: User, break_id: int, reason: str) -> None:
     """Say what a break with the broker was; saying it again changes nothing."""
     _call(user, "POST", f"/api/admin/recon-breaks/{break_id:d}/resolve", {"reason": reason})
+
+
+def channels(user: User) -> list[Channel]:
+    """Where the user is told of news."""
+    said = _call(user, "GET", "/api/notifications")
+    with _readable():
+        return [_channel(row) for row in said["items"]]
+
+
+def set_channel(user: User, channel: Channel, address: str) -> None:
+    """Make or change a channel; without an address it keeps the one it has."""
+    body: dict[str, object] = {
+        "kinds": list(channel.kinds),
+        "interval_s": channel.interval_s,
+        "enabled": channel.enabled,
+    }
+    if channel.account_ids is not None:
+        body["account_ids"] = [str(account_id) for account_id in channel.account_ids]
+    if address:
+        body["url"] = address
+    _call(user, "PUT", f"/api/notifications/{quote(channel.name, safe='')}", body)
+
+
+def send_test(user: User, name: str) -> None:
+    """Ask for a message to oneself."""
+    _call(user, "POST", f"/api/notifications/{quote(name, safe='')}/test")
+
+
+def remove_channel(user: User, name: str) -> None:
+    """End a channel, and what it was still to tell."""
+    _call(user, "DELETE", f"/api/notifications/{quote(name, safe='')}")
 
 
 def db_token(user: User) -> tuple[str, datetime]:
@@ -244,6 +276,22 @@ def _order(said: dict[str, Any]) -> OrderState:
             updated_at=_moment(said["updated_at"]),
             quantity_max=_number(said.get("quantity_max")),
         )
+
+
+def _channel(row: dict[str, Any]) -> Channel:
+    ids = row["account_ids"]
+    return Channel(
+        name=str(row["name"]),
+        hint=str(row["hint"]),
+        kinds=tuple(str(kind) for kind in row["kinds"]),
+        account_ids=None if ids is None else tuple(int(account_id) for account_id in ids),
+        interval_s=int(row["interval_s"]),
+        enabled=row["enabled"] is True,
+        pending=int(row["pending"]),
+        dead=int(row["dead"]),
+        last_error=row["last_error"],
+        sent_at=None if row["sent_at"] is None else _moment(row["sent_at"]),
+    )
 
 
 @contextmanager

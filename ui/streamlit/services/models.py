@@ -350,3 +350,20 @@ class OrderState:
     created_at: datetime
     updated_at: datetime
     quantity_max: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Where its user is told of news; of the address no more than a hint is ever known here."""
+
+    name: str
+    hint: str
+    kinds: tuple[str, ...]
+    # None: all that the user may see.
+    account_ids: tuple[int, ...] | None
+    interval_s: int
+    enabled: bool
+    pending: int = 0
+    dead: int = 0
+    last_error: str | None = None
+    sent_at: datetime | None = None

@@ -108,7 +108,8 @@ class ApiStandIn:
     @property
     def app(self) -> Starlette:
         """The application to serve."""
-        return Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
+        methods = ["GET", "POST", "PUT", "DELETE"]
+        return Starlette(routes=[Route("/{path:path}", self._answer, methods=methods)])
 
     async def _answer(self, request: Request) -> Response:
         self.asked.append(request)

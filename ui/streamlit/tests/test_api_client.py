@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from gate.vault import Pass, get_vault
 from gate_world import ApiStandIn, Login, serving
 from services import api_client
-from services.models import Ticket, User
+from services.models import Channel, Ticket, User
 from starlette.responses import JSONResponse, Response
 
 TICKET = Ticket(1, "AAPL", "buy", "limit", Decimal("1E+1"), Decimal("20.50"), "day")
@@ -96,6 +97,30 @@ async def test_a_cancellation_names_the_order(api: ApiStandIn) -> None:
     user = connected(api.login())
     api.answers["/api/orders/7/cancel"] = JSONResponse({**ORDER, "status": "pending_cancel"}, 202)
     assert (await call(api_client.cancel, user, 7)).status == "pending_cancel"
+
+
+async def test_channels_are_read_set_tried_and_removed(api: ApiStandIn) -> None:
+    user = connected(api.login())
+    row = {
+        "name": "phone", "hint": "ntfys://ntfy.test", "kinds": ["fill"], "account_ids": ["1"],
+        "interval_s": 60, "enabled": True, "failures": 0, "last_error": None, "sent_at": None,
+        "created_at": "2026-11-23T01:02:03Z", "pending": 0, "dead": 0,
+    }  # fmt: skip
+    api.answers["/api/notifications"] = JSONResponse({"items": [row]})
+    [channel] = await call(api_client.channels, user)
+    assert channel == Channel("phone", "ntfys://ntfy.test", ("fill",), (1,), 60, enabled=True)
+    for path in ("/api/notifications/phone", "/api/notifications/phone/test"):
+        api.answers[path] = Response(status_code=204)
+    await call(api_client.set_channel, user, channel, "")
+    await call(api_client.set_channel, user, replace(channel, account_ids=None), "jsons://a.test")
+    await call(api_client.send_test, user, "phone")
+    await call(api_client.remove_channel, user, "phone")
+    assert [asked.method for asked in api.asked] == ["GET", "PUT", "PUT", "POST", "DELETE"]
+    kept, changed = (json.loads(body) for body in api.bodies[1:3])
+    assert kept == {"kinds": ["fill"], "interval_s": 60, "enabled": True, "account_ids": ["1"]}
+    assert changed == {
+        "kinds": ["fill"], "interval_s": 60, "enabled": True, "url": "jsons://a.test"
+    }  # fmt: skip
 
 
 async def test_no_cookie_of_an_answer_travels_with_the_next_user(api: ApiStandIn) -> None:
