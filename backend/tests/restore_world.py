@@ -164,7 +164,8 @@ class Premises:
             [
                 str(postgres.find_binaries() / "pg_amcheck"),
                 *("--install-missing", "--heapallindexed", "--no-password"),
-                *(f"--host={self.cluster.host}", f"--port={self.port}", "--username=postgres", NAME),
+                *(f"--host={self.cluster.host}", f"--port={self.port}"),
+                *("--username=postgres", NAME),
             ],
             env={**os.environ, "PGPASSWORD": self.cluster.password("postgres")},
             capture_output=True, text=True, check=False,

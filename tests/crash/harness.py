@@ -149,6 +149,8 @@ class Campaign:
                 "CRASH_PROBABILITY": str(probability),
                 "CRASH_ARMED": str(self.armed),
                 "CRASH_LOG": str(self.log),
+                # Production's own way to start again, where there is time for it.
+                **({} if variant.production else {"CRASH_WARM": "1"}),
                 "SIGNIN_LIMIT_PER_MINUTE": "1000",
                 # QuantConnect's own lists are ten minutes old: longer than a run has to settle.
                 "QC_SNAPSHOT_SECONDS": "2",

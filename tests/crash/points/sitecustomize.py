@@ -3,7 +3,8 @@
 The harness puts this folder on PYTHONPATH. While the file CRASH_ARMED exists, a process that passes
 one of the points below ends itself by SIGKILL with the probability CRASH_PROBABILITY, drawn from a
 generator seeded by CRASH_SEED and the count of starts so far. CRASH_POINTS, when set, names the
-only points that count. A point that fired is appended to CRASH_LOG.
+only points that count. A point that fired is appended to CRASH_LOG. With CRASH_WARM the services
+are kept warm (keeper.py).
 """
 
 import functools
@@ -50,23 +51,30 @@ POINTS: dict[str, list[tuple[str, str, str]]] = {
 BLIND = "app.outbox.repo"
 
 
-def draw() -> random.Random:
-    """A generator of this process's own, different at every start of it, the same in a replay."""
-    counter = os.environ["CRASH_LOG"] + ".starts"
-    with open(counter, "a") as starts:
-        starts.write(".")
-        start = starts.tell()
-    return random.Random(f"{os.environ['CRASH_SEED']}:{start}")
+class Dice:
+    """A generator of this process's own, different in every life of it, the same in a replay."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.generator = random.Random()
+
+    def roll(self) -> float:
+        if self.pid != os.getpid():
+            self.pid = os.getpid()
+            with open(os.environ["CRASH_LOG"] + ".starts", "a") as starts:
+                starts.write(".")
+                self.generator = random.Random(f"{os.environ['CRASH_SEED']}:{starts.tell()}")
+        return self.generator.random()
 
 
-def pass_point(name: str, generator: random.Random) -> None:
+def pass_point(name: str, dice: Dice) -> None:
     if (
         not name
         or name not in os.environ.get("CRASH_POINTS", name)
         or not os.path.exists(os.environ["CRASH_ARMED"])
     ):
         return
-    if generator.random() < float(os.environ["CRASH_PROBABILITY"]):
+    if dice.roll() < float(os.environ["CRASH_PROBABILITY"]):
         with open(os.environ["CRASH_LOG"], "a") as log:
             log.write(name + "\n")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -74,26 +82,26 @@ def pass_point(name: str, generator: random.Random) -> None:
 
 def wrapped(call: Callable[..., Any], before: str, after: str) -> Callable[..., Any]:
     """The same call with a kill point on either side."""
-    generator = draw()
+    dice = Dice()
 
     if not is_async(call):
 
         @functools.wraps(call)
         def plain(*args: Any, **kwargs: Any) -> Any:
-            pass_point(before, generator)
+            pass_point(before, dice)
             result = call(*args, **kwargs)
-            pass_point(after, generator)
+            pass_point(after, dice)
             return result
 
         return plain
 
     @functools.wraps(call)
     async def awaited(*args: Any, **kwargs: Any) -> Any:
-        pass_point(before, generator)
+        pass_point(before, dice)
         result = await call(*args, **kwargs)
         counts: Callable[..., bool] = WHEN.get(after, always)
         if counts(result, *args):
-            pass_point(after, generator)
+            pass_point(after, dice)
         return result
 
     return awaited
@@ -189,3 +197,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
 if "CRASH_SEED" in os.environ:
     sys.meta_path.insert(0, Finder())
+    if os.environ.get("CRASH_WARM"):
+        import keeper
+
+        keeper.keep()
