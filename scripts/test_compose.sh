@@ -36,7 +36,7 @@ trap 'remove >/dev/null' EXIT
 checks=tests/compose/containers_checks.py order=tests/e2e/e2e_place_order.py
 declare -A tests=(
   # The checks first: those of the browser kill what they then expect to come back.
-  [caddy]="$checks $order tests/e2e/e2e_gates.py tests/e2e/e2e_browser.py"
+  [caddy]="$checks $order tests/e2e/e2e_gates.py tests/e2e/e2e_secrets_in_logs.py tests/e2e/e2e_browser.py"
   [nginx]="$order tests/e2e/e2e_browser.py"
   [pgbouncer]="$checks $order"
 )

@@ -80,6 +80,11 @@ class ComposePlatform(Platform):
 
     def native(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Call the handles as the Makefile does."""
+        together = arguments == ("up",)
+        return self.command(str(ROOT / "scripts/run_all.sh"), *arguments, together=together)
+
+    def command(self, *arguments: str, together: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run a program of this installation; what it complains of comes beside what it prints."""
         environment = {
             **os.environ,
             "MODE": "docker",
@@ -90,12 +95,12 @@ class ComposePlatform(Platform):
         }
         environment.pop("PORT_BASE", None)
         return subprocess.run(
-            [str(ROOT / "scripts/run_all.sh"), *arguments],
+            [*arguments],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if arguments == ("up",) else subprocess.PIPE,
+            stderr=subprocess.STDOUT if together else subprocess.PIPE,
             text=True,
             timeout=1800,
             check=False,

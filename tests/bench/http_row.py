@@ -23,6 +23,13 @@ from load.demo import write_load_demo
 from platform_client import Platform, Trader
 
 TRADERS = 8
+# Somebody who may ask whether the audit log is whole.
+ADMINISTRATOR = """
+[[user]]
+email = "admin@demo.informania.dev"
+role = "admin"
+accounts = []
+"""
 PROCEDURE = """
 SELECT status FROM app.sp_place_order(
     $1, $2, 'bench', $3, $4, 'AAPL', 'buy', 'market', 1, NULL, NULL, 'day', NULL, NULL
@@ -44,7 +51,7 @@ SELECT pg_reload_conf();
 def http_against_procedure(_cluster: Cluster, seconds: float) -> tuple[float, float]:
     """Orders a second of eight traders through Caddy, and of the same calls by asyncpg."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_both(_platform(), seconds))
+        return runner.run(_both(running_platform(), seconds))
 
 
 async def _both(platform: Platform, seconds: float) -> tuple[float, float]:
@@ -153,10 +160,12 @@ async def _prepare(platform: Platform) -> None:
 
 
 @cache
-def _platform() -> Platform:
+def running_platform() -> Platform:
     """Start one platform for all rounds; it ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="informania-bench-", dir="/dev/shm"))
     demo = write_load_demo(folder / "demo", TRADERS)
+    with demo.open("a") as written:
+        written.write(ADMINISTRATOR)
     platform = Platform(
         folder / "run",
         env={

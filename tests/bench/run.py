@@ -37,7 +37,7 @@ from bench.ours import CONNECTIONS, opened  # noqa: E402
 from bench.rival_tables import TABLES  # noqa: E402
 from bench.rivals import Rivals  # noqa: E402
 from bench.throughput import Call, calls_a_second, pgbench  # noqa: E402
-from bench.verify_row import verified_against_goal  # noqa: E402
+from bench.verify_row import by_api, by_command_line, by_statement  # noqa: E402
 from fixtures_postgres import Cluster  # noqa: E402
 
 CALLERS = CONNECTIONS
@@ -156,8 +156,12 @@ ROWS = (
     ),
     Row(
         "audit_verify_vs_100k_rows", 1.0, "the CPU of all cores: a hash and a text for each row",
-        verified_against_goal,
+        by_command_line,
     ),
+    Row(
+        "audit_verify_api_vs_100k_rows", 1.0, "the same, beside the worker and the venue", by_api,
+    ),
+    Row("audit_verify_sql_vs_100k_rows", 1.0, "the CPU of one core", by_statement),
     Row(
         "http_vs_procedure_c8", 0.5, "two cores: Caddy, the API and this client share them",
         http_against_procedure,

@@ -1,8 +1,10 @@
 """What only containers can show, on the platform that `make test-compose` runs in them."""
 
+import asyncio
 import json
 import stat
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +142,48 @@ def test_an_address_in_a_foreign_network_is_no_way_around_its_name(
     for address, port in foreign:
         asked = inside(containers["paper"], "python", "-c", ASK, address, str(port))
         assert asked.returncode != 0, (address, port)
+
+
+def examined(platform: ComposePlatform) -> list[dict[str, str]]:
+    """What the doctor finds, asked on this machine."""
+    done = platform.command(sys.executable, "-m", "app.admin", "--json", "doctor")
+    assert done.stdout, done.stderr
+    found: list[dict[str, str]] = json.loads(done.stdout)
+    return found
+
+
+async def test_the_doctor_examines_the_containers_and_finds_a_fault(platform: Platform) -> None:
+    assert isinstance(platform, ComposePlatform)
+
+    async def complaints() -> dict[str, str]:
+        found = await asyncio.to_thread(examined, platform)
+        assert all(row["remedy"] for row in found if row["level"] != "ok")
+        return {row["check"]: f"{row['level']}: {row['what']}" for row in found
+                if row["level"] != "ok"}  # fmt: skip
+
+    # The first anchor is made ten seconds after the start.
+    await eventually(complaints, lambda found: set(found) == {"backups"}, timeout_s=90)
+    database = await platform.database()
+    try:
+        await database.execute("ALTER ROLE app_write SET synchronous_commit = off")
+        await database.execute("GRANT SELECT ON app.orders TO app_read")
+        found = await complaints()
+    finally:
+        await database.execute("ALTER ROLE app_write RESET synchronous_commit")
+        await database.execute("REVOKE SELECT ON app.orders FROM app_read")
+        await database.close()
+    assert set(found) == {"backups", "settings", "rights"}
+    assert "synchronous_commit is off for app_write" in found["settings"]
+    assert "app.orders: app_read may SELECT" in found["rights"]
+
+
+@pytest.mark.parametrize("topic", ["backup", "restore"])
+def test_what_containers_have_not_is_refused_in_words(platform: Platform, topic: str) -> None:
+    assert isinstance(platform, ComposePlatform)
+    done = platform.command(sys.executable, "-m", "app.admin", topic)
+    assert done.returncode == 1
+    assert "runs in containers" in done.stderr
+    assert "docs/backup.md" in done.stderr
 
 
 async def test_a_killed_worker_comes_back_and_sends_what_was_placed_meanwhile(

@@ -27,6 +27,8 @@ DOORS, CORES = ("proxy", "nginx"), ("supertokens", "devcore")
 # Another service that does the same; which one runs is a profile's choice.
 ALIKE = {"nginx": "proxy", "devcore": "supertokens"}
 ONESHOTS = {"bootstrap", "migrate", "seed"}
+# Started by a command of its own, never with the others.
+ON_DEMAND = {"doctor"}
 # What an image does for itself: making the data folder, and building the library.
 IN_IMAGES = {"initdb", "zig-lmdb"}
 INSIDE = {**{name: port for name, (port, _) in PORTS.items()}, "postgres": 5432}
@@ -51,6 +53,7 @@ SECRETS = {
     "api": {
         *("app_write_password", "core_api_key", "db_token_key", "webhook_hmac", "worker_token"),
     },
+    "doctor": {"postgres_password", "app_migrate_password", "db_token_key", "anchor_key"},
     "worker": {"app_worker_password", "webhook_hmac", "qc_token", "anchor_key"},
     "streamlit": {"app_read_password", "proxy_secret", "streamlit_cookie", "worker_token"},
     "proxy": {"proxy_secret"},
@@ -64,7 +67,7 @@ ARROWS = {
     ("paper", "api"),
     ("pgbouncer", "postgres"),
     ("supertokens", "postgres"),
-    *((it, "postgres") for it in ("bootstrap", "migrate", "seed")),
+    *((it, "postgres") for it in ("bootstrap", "migrate", "seed", "doctor")),
     ("seed", "supertokens"),
 }
 
@@ -85,10 +88,10 @@ def networks(name: str) -> set[str]:
 
 
 def test_the_services_are_those_of_the_native_table(natively: dict[str, Service]) -> None:
-    assert {role(name) for name in SERVICES} == {*natively, "pgbouncer"}
+    assert {role(name) for name in SERVICES} == {*natively, "pgbouncer"} | ON_DEMAND
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"pgbouncer"}))
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ON_DEMAND - {"pgbouncer"}))
 def test_a_service_waits_for_what_it_needs_natively(
     natively: dict[str, Service], name: str
 ) -> None:
@@ -103,7 +106,7 @@ def test_a_service_waits_for_what_it_needs_natively(
         assert wait.get("required", True) == ("profiles" not in SERVICES[other])
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONESHOTS - {"pgbouncer"}))
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONESHOTS - ON_DEMAND - {"pgbouncer"}))
 def test_a_service_is_asked_for_its_health_at_the_port_and_path_of_the_native_table(
     natively: dict[str, Service], name: str
 ) -> None:
@@ -120,7 +123,7 @@ def test_a_service_is_asked_for_its_health_at_the_port_and_path_of_the_native_ta
 
 def test_one_shots_have_no_health_and_do_not_come_back(natively: dict[str, Service]) -> None:
     assert {name for name, service in natively.items() if service.oneshot} == ONESHOTS
-    for name in ONESHOTS:
+    for name in ONESHOTS | ON_DEMAND:
         assert "healthcheck" not in SERVICES[name]
         assert SERVICES[name]["restart"] == "no"
 
@@ -135,7 +138,7 @@ def test_a_container_can_do_nothing_beside_its_work(name: str) -> None:
     assert "privileged" not in service
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
-    assert service["restart"] == ("no" if name in ONESHOTS else "unless-stopped")
+    assert service["restart"] == ("no" if name in ONESHOTS | ON_DEMAND else "unless-stopped")
     assert service["logging"]["options"]["max-size"]
     assert service.get("network_mode") is None
 
@@ -239,7 +242,10 @@ def test_the_choice_of_profiles_is_one_of_each_pair() -> None:
         chosen("caddy,nginx")
     with pytest.raises(InstallationError, match="names traefik; there are"):
         chosen("traefik")
-    all_profiles = {it for service in SERVICES.values() for it in service.get("profiles", [])}
+    for name in ON_DEMAND:
+        assert SERVICES[name]["profiles"] == [name]
+    chosen_from = [service for name, service in SERVICES.items() if name not in ON_DEMAND]
+    all_profiles = {it for service in chosen_from for it in service.get("profiles", [])}
     assert all_profiles == {name for pair in compose.PAIRS for name in pair} | set(compose.OPTIONS)
 
 

@@ -105,9 +105,11 @@ async def test_every_view_shows_a_member_his_accounts_alone(
     world: World, superuser: asyncpg.Connection
 ) -> None:
     migrate = await world.database.connect("app_migrate")
-    viewer = await make_user(migrate, "viewer")
+    # The owner trades; the others only look on, one of them though his role would let him trade.
+    watching, viewer = await make_user(migrate, "trader"), await make_user(migrate, "viewer")
     member = "SELECT app.sp_member_set('system:test', $1, $2, FALSE)"
-    await migrate.execute(member, world.first, viewer)
+    for user_id in (watching, viewer):
+        await migrate.execute(member, world.first, user_id)
     everything = await views(superuser)
     assert len(everything) >= 13
     for view, of_accounts in everything.items():
@@ -116,13 +118,14 @@ async def test_every_view_shows_a_member_his_accounts_alone(
             name: await world.seen_by(user, view)
             for name, user in {
                 "owner": world.member,
+                "member": watching,
                 "viewer": viewer,
                 "stranger": world.stranger,
                 "admin": world.admin,
             }.items()
         }
         if of_accounts:
-            for name in ("owner", "viewer"):
+            for name in ("owner", "member", "viewer"):
                 assert {row["account_id"] for row in by[name]} == {world.first}, (view, name)
             assert by["stranger"] == [], view
             assert {row["account_id"] for row in by["admin"]} == {world.first, world.second}, view
@@ -147,6 +150,18 @@ async def test_no_view_and_no_function_shows_anything_to_nobody(
                 {name: it for name, it in row.items() if name != "read_at" and it} for row in rows
             ]
             assert not any(told), (reader, function)
+
+
+async def test_every_function_shows_a_member_his_accounts_alone(world: World) -> None:
+    token, shown = sign(world.key, world.member), set()
+    for function, (places, arguments) in calls(world).items():
+        query = f"SELECT * FROM reporting.{function}({places})"  # noqa: S608
+        for row in await read(world.database, token, query, *arguments):
+            if (account_id := row.get("account_id")) is not None:
+                assert account_id == world.first, function
+                shown.add(function)
+    # The others add up or name no account; what they may add is what the policies show.
+    assert shown == {"attribution_since", "fifo_lots", "fifo_realized", "outbox_health"}
 
 
 async def test_no_function_shows_a_stranger_what_is_of_accounts(world: World) -> None:

@@ -22,7 +22,7 @@ FORMAT = "informania.backup.v1"
 
 def run(said: Namespace) -> Rows:
     """Do what was said."""
-    with on_machine() as machine:
+    with on_machine(native=True) as machine:
         folder = machine.backups(said.to)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if said.keep is not None and said.keep < 1:

@@ -44,7 +44,8 @@ EXPECTED: tuple[type[Exception], ...] = (
 
 def run(said: Namespace) -> Rows:
     """Examine the installation of this machine, whose runner can be imported."""
-    from app.admin import doctor_machine as machine  # noqa: PLC0415 - not in an image
+    from app.admin import doctor_containers  # noqa: PLC0415 - not in an image
+    from app.admin import doctor_machine as machine  # noqa: PLC0415
     from app.admin.machine import EXPECTED as OF_MACHINE  # noqa: PLC0415
     from app.admin.machine import on_machine  # noqa: PLC0415
 
@@ -60,6 +61,15 @@ def run(said: Namespace) -> Rows:
         "certificate": machine.certificate,
     }
     with on_machine() as here:
+        if here.in_containers:
+            it = Patient(settings=here.settings(), here=here, direct=said.direct, since=said.since)
+            around = doctor_containers.CHECKS
+            rows = [
+                _row(name, finding)
+                for name, check in around.items()
+                for finding in _findings(check, it, OF_MACHINE)
+            ]
+            return [*rows, *doctor_containers.inside(it)]
         patient = partial(
             Patient,
             here=here,

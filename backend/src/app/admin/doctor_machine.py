@@ -64,17 +64,21 @@ def disk(it: Patient) -> Iterator[Finding]:
     if installation.backups:
         folders["backups"] = installation.backups
     for name, folder in folders.items():
-        if not folder.is_dir():
-            continue
-        usage = shutil.disk_usage(folder)
-        full = 1 - usage.free / usage.total
-        yield graded(
-            max(full, DISK_FAIL if usage.free < DISK_FREE_MIN else 0.0),
-            f"the disk of the {name} is {full:.0%} full, {usage.free >> 20} MiB are left",
-            f"make room on the disk of {folder}: Postgres stops when it is full",
-            warn_at=DISK_WARN,
-            fail_at=DISK_FAIL,
-        )
+        if folder.is_dir():
+            yield room_on(name, folder)
+
+
+def room_on(name: str, folder: Path) -> Finding:
+    """Judge how full the disk of a folder is."""
+    usage = shutil.disk_usage(folder)
+    full = 1 - usage.free / usage.total
+    return graded(
+        max(full, DISK_FAIL if usage.free < DISK_FREE_MIN else 0.0),
+        f"the disk of the {name} is {full:.0%} full, {usage.free >> 20} MiB are left",
+        f"make room on the disk of {folder}: Postgres stops when it is full",
+        warn_at=DISK_WARN,
+        fail_at=DISK_FAIL,
+    )
 
 
 def backups_are_young(it: Patient) -> Iterator[Finding]:

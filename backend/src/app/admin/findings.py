@@ -49,9 +49,10 @@ class Patient:
     """The installation, and a superuser's connection to its database."""
 
     settings: SetupSettings
-    connection: psycopg.Connection
-    anchor_sink: str
-    anchor_every_s: float
+    # None where only what is around the database is looked at.
+    connection: psycopg.Connection | None = None
+    anchor_sink: str = ""
+    anchor_every_s: float = 3600.0
     # What there is but for the database; nothing, in an image.
     here: Machine | None = None
     # Whether processes are left alone: only the database and this machine are looked at.
@@ -68,6 +69,8 @@ class Patient:
 
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Return rows."""
+        if self.connection is None:
+            raise LookupError("no database is asked here")
         return self.connection.execute(query.encode(), arguments).fetchall()
 
     def row(self, query: str, *arguments: object) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from app.audits.anchors import AnchorInvalid
 from app.audits.sinks import SinkError
 from app.services.database_setup import SetupError, SetupSettings
 from app.services.lmdb_errors import LmdbError
-from native import backups, postgres
+from native import backups, mode, postgres
 from native.installation import Installation, InstallationError, find_installation
 from native.wal_archive import ArchiveError
 
@@ -29,6 +29,11 @@ class Machine:
     """One installation, as its own environment names it."""
 
     installation: Installation
+
+    @property
+    def in_containers(self) -> bool:
+        """Whether the platform of this folder runs in containers."""
+        return mode.choose(self.installation, "doctor")[0] == "docker"
 
     @property
     def binaries(self) -> Path:
@@ -71,10 +76,16 @@ class Machine:
 
 
 @contextmanager
-def on_machine() -> Iterator[Machine]:
+def on_machine(*, native: bool = False) -> Iterator[Machine]:
     """Find the installation; what is known to go wrong ends in one sentence."""
     try:
-        yield Machine(find_installation())
+        machine = Machine(find_installation())
+        if native and machine.in_containers:
+            raise Failed(
+                "the platform of this folder runs in containers, which this does not reach:"
+                " docs/backup.md says what stands in for it there"
+            )
+        yield machine
     except EXPECTED as error:
         raise Failed(str(error).strip()) from error
 

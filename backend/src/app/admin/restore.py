@@ -78,7 +78,7 @@ class _Plan:
 
 def run(said: Namespace) -> Rows:
     """Do what was said."""
-    with on_machine() as machine:
+    with on_machine(native=True) as machine:
         began = time.monotonic()
         plan = _plan(machine, said)
         if plan.own and running_state(machine.installation):
