@@ -180,6 +180,7 @@ class LiveEndpoints:
 
     def _portfolio(self, launch: Launch) -> Json:
         with self._venue.lock:
+            self._venue.commit()
             book = self._venue.book
             account = book.accounts.get(launch.project_id)
             return portfolio_json(account, book.prices) if account else {}

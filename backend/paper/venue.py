@@ -199,7 +199,8 @@ class Venue:
             self.commit()
 
     def orders(self, project_id: int | None = None) -> list[Order]:
-        """All orders ever placed, of one project or all; call under the lock."""
+        """All orders ever placed, of one project or all, on disk; call under the lock."""
+        self.commit()
         orders = self.book.orders.values()
         return [order for order in orders if project_id in (None, order.project_id)]
 

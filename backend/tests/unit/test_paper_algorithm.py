@@ -76,6 +76,17 @@ def test_what_is_told_of_an_order_is_never_on_disk_before_the_order(lean: Lean) 
     assert [event["status"] for event in journal] == ["accepted", "filled"]
 
 
+def test_what_the_venue_lists_is_on_disk(lean: Lean) -> None:
+    lean.deploy()
+    lean.deployment.enqueue(json.dumps(make_command("PlaceOrder", **order_fields("listed"))))
+    lean.deployment.run_commands()
+    journal = lean.settings.paper_state_dir / "journal.log"
+    assert [it for it in read(journal)[0] if it.get("tag") == "listed"] == []
+    with lean.venue.lock:
+        assert [order.tag for order in lean.venue.orders(PROJECT)] == ["listed"]
+    assert [it["tag"] for it in read(journal)[0] if it["kind"] == "order"] == ["listed"]
+
+
 def test_without_tags_an_intent_of_an_earlier_run_stays_ambiguous_and_is_never_placed(
     lean: Lean,
 ) -> None:
