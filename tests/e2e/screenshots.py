@@ -134,6 +134,14 @@ async def watch(browser: Browser, platform: Platform, screen: str) -> None:
     await person.sign_in("viewer", "/Trades")
     await settle(person, "Trades")
     await camera.take(person, "trades_viewer")
+    await person.page.get_by_role("button", name="viewer").click()
+    await person.page.get_by_role("button", name="Notifications").click()
+    dialog = person.page.get_by_role("dialog", name="Notifications")
+    await dialog.get_by_label("Name", exact=True).fill("desk")
+    await dialog.get_by_label("Address", exact=True).fill("jsons://hook.invalid/news")
+    await dialog.get_by_role("button", name="Save").click()
+    await dialog.get_by_text("desk is saved.").wait_for()
+    await camera.take(person, "notifications")
     await person.context.close()
 
 

@@ -24,8 +24,8 @@ NEW = "New channel"
 OPEN, CHANGED = "notify.opened", "notify.changed"
 SAID, SAVED = "notify.said", "notify.saved"
 EXAMPLES = (
-    "mailtos://user:password@mail.example · jsons://host/path (a web hook) · slack:// · "
-    "discord:// · tgram:// · ntfys://"
+    "An Apprise address: mailto:// or mailtos://, jsons://host/path (a web hook), slack://, "
+    "discord://, tgram://, gchat://, workflows://, mmosts://, ntfys://"
 )
 
 

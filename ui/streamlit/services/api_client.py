@@ -223,6 +223,9 @@ def _body(answer: httpx.Response) -> dict[str, Any]:
         body = orjson.loads(bytes(received))
     except orjson.JSONDecodeError as error:
         raise ApiDown("The API's answer is not readable.") from error
+    if body is None:
+        # It was taken, and there is nothing to tell.
+        return {}
     if not isinstance(body, dict):
         raise ApiDown("The API's answer is not readable.")
     return body

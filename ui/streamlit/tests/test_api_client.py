@@ -109,8 +109,8 @@ async def test_channels_are_read_set_tried_and_removed(api: ApiStandIn) -> None:
     api.answers["/api/notifications"] = JSONResponse({"items": [row]})
     [channel] = await call(api_client.channels, user)
     assert channel == Channel("phone", "ntfys://ntfy.test", ("fill",), (1,), 60, enabled=True)
-    for path in ("/api/notifications/phone", "/api/notifications/phone/test"):
-        api.answers[path] = Response(status_code=204)
+    api.answers["/api/notifications/phone"] = Response(status_code=204)
+    api.answers["/api/notifications/phone/test"] = JSONResponse(None, 202)
     await call(api_client.set_channel, user, channel, "")
     await call(api_client.set_channel, user, replace(channel, account_ids=None), "jsons://a.test")
     await call(api_client.send_test, user, "phone")
@@ -155,6 +155,7 @@ async def test_a_refusal_says_why(api: ApiStandIn) -> None:
         Response("<html>", 200),
         Response("not a problem", 413),
         JSONResponse([ORDER]),
+        JSONResponse(None),
         JSONResponse({**ORDER, "cum_quantity": "many"}),
         JSONResponse({**ORDER, "created_at": "2026-11-23T01:02:03"}),
         JSONResponse({}),
