@@ -136,11 +136,12 @@ def _form(user: User, known: dict[str, Channel], names: dict[int, str]) -> None:
             "News", list(KINDS), list(channel.kinds if channel else USUAL),
             format_func=KINDS.__getitem__, key=f"{key}.kinds",
         )  # fmt: skip
-        chosen = channel.account_ids if channel else None
+        chosen = list((channel.account_ids if channel else None) or ())
+        # One that the user lost stays in sight: without it the channel would tell of all others.
         account_ids = st.multiselect(
-            "Accounts", list(names), [it for it in chosen or () if it in names],
-            format_func=names.__getitem__, placeholder="All that you may see",
-            key=f"{key}.accounts",
+            "Accounts", list(dict.fromkeys([*names, *chosen])), chosen,
+            format_func=lambda it: names.get(it, f"{it}, not open to you"),
+            placeholder="All that you may see", key=f"{key}.accounts",
         )  # fmt: skip
         interval_s = st.number_input(
             "At most a message in so many seconds", INTERVAL_MIN_S, INTERVAL_MAX_S,
@@ -151,9 +152,11 @@ def _form(user: User, known: dict[str, Channel], names: dict[int, str]) -> None:
     if not pressed:
         return
     name = name.strip()
-    wrong = fault(name, kinds, address.strip(), known.get(name))
+    wrong = fault(name, kinds, address.strip(), channel)
+    if channel is None and name in known:
+        wrong = f"You have a channel {name}. Change that one, or choose another name."
     if wrong:
-        st.error(wrong)
+        st.error(formats.plain(wrong))
         return
     ids = tuple(account_ids) or None
     wanted = Channel(name, "", tuple(kinds), ids, int(interval_s), enabled)

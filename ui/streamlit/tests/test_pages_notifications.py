@@ -123,6 +123,20 @@ def test_a_change_begins_with_what_is_known_and_keeps_the_address(channels: Chan
     assert address == ""
 
 
+def test_a_new_channel_does_not_take_the_place_of_another(channels: Channels) -> None:
+    app = save(opened(), "phone", "jsons://a.test", ["fill"])
+    assert "You have a channel phone." in said(app)
+    assert channels.saved == []
+
+
+def test_a_change_does_not_widen_a_channel_whose_account_was_lost(channels: Channels) -> None:
+    channels.items = [replace(PHONE, account_ids=(9,))]
+    app = opened()
+    app.button(key="notify.change.phone").click()
+    save(app.run(), None, "")
+    assert [saved.account_ids for saved, _ in channels.saved] == [(9,)]
+
+
 @pytest.mark.parametrize(
     ("name", "address", "kinds", "why"),
     [
