@@ -119,7 +119,13 @@ class Fire:
         async with self.looking:
             if self.database is None or self.database.is_closed():
                 self.database = await self.platform.database()
-            return await self.database.fetchval(query, *arguments, timeout=5)
+            try:
+                return await self.database.fetchval(query, *arguments, timeout=5)
+            except BaseException:
+                # Whatever it was, the server may have died amid it, and the next look would wait.
+                self.database.terminate()
+                self.database = None
+                raise
 
     async def strike_workers(self) -> None:
         """Kill the worker that has the lanes, or stop it past its lease, and see who takes over."""
