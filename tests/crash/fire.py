@@ -17,8 +17,15 @@ from platform_client import ROOT, Platform
 
 SHARDS = 16
 STARTS_ANEW_S = 0.5
-# What says that the database is down or still starting.
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+# What says that the database is down or still starting; asyncpg takes some deaths amid an answer
+# for a mistake of its own.
+AWAY = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    TimeoutError,
+)
 # Orders between two strikes, from and to.
 POSTGRES_EVERY, WORKERS_EVERY = (8, 25), (10, 30)
 
