@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from paper.algorithm_imports import QCAlgorithm, load_algorithm
+from paper.charts import EquityChart, worth
 from paper.faults import Faults
 from paper.launches import (
     ALIVE,
@@ -47,6 +48,7 @@ class Deployment:
         self._told = int(self._store.read(self._told_key)) if known else 0
         # In memory only: a crash loses what waits, as it does in LEAN.
         self._commands: deque[str] = deque()
+        self.chart = EquityChart()
 
     @property
     def logs(self) -> list[str]:
@@ -90,8 +92,15 @@ class Deployment:
         for event in self._venue.restated(self.project_id, self._told):
             self._guarded(self._tell_restated, event)
         if ticked:
+            self._sample()
             self._guarded(self._algorithm._show, dict(self._venue.book.prices))
         self._guarded(self._algorithm.schedule.run_due, monotonic())
+
+    def _sample(self) -> None:
+        book = self._venue.book
+        with self._venue.lock:
+            value = worth(book.accounts[self.project_id], book.prices)
+        self.chart.sample(int(self._venue.ticked_at.timestamp()), float(value))
 
     def _tell_restated(self, event: OrderEvent) -> None:
         """Report a correction or a bust through the bridge's feed: LEAN itself has no word for it.

@@ -46,6 +46,11 @@ def ok(**fields: object) -> JSONResponse:
     return JSONResponse({**fields, "success": True, "errors": []})
 
 
+def _file(name: str, content: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
 def refused(*errors: str, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"success": False, "errors": list(errors)}, status, headers)
 
@@ -59,10 +64,12 @@ class _Face:
         _show_own(cloud, settings, demo)
         address = f"http://{settings.paper_host}:{settings.paper_qc_port}"
         self._objects = ObjectEndpoints(engine.store, address)
+        live = LiveEndpoints(settings, venue, engine, cloud)
+        self._files = live.files
         self._handlers: dict[str, Callable[[Json], Json]] = {
             "authenticate": lambda fields: {},
             "live/commands/broadcast": self._broadcast,
-            **LiveEndpoints(settings, venue, engine, cloud).handlers,
+            **live.handlers,
             **ProjectEndpoints(cloud, engine, Smoke(settings, demo)).handlers,
             **self._objects.handlers,
         }
@@ -84,13 +91,17 @@ class _Face:
 
     async def _answer(self, path: str, fields: Json) -> Response:
         """Do it, unless a fault of the wire, aimed at the path, comes before or after."""
-        if path not in self._handlers:
+        if path not in self._handlers and path not in self._files:
             return refused(f"Unknown endpoint {path[:100]}", status=404)
         project_id = integer(fields, "projectId", -1)
         early = await self._fault_before([path], project_id)
         if early is not None:
             return early
-        answer = ok(**self._handlers[path](fields))
+        answer: Response
+        if path in self._files:
+            answer = _file(*self._files[path](fields))
+        else:
+            answer = ok(**self._handlers[path](fields))
         return await self._fault_after([path], project_id) or answer
 
     async def download(self, job_id: str) -> Response:

@@ -1,5 +1,8 @@
 """QuantConnect's JSON: what is read from a request, and LEAN's orders, events and holdings."""
 
+import csv
+import io
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +11,7 @@ from paper.orders import Account, Event, Order
 
 Json = dict[str, Any]
 EQUITY = 1
+INSIGHTS_MAX = 100
 TYPES = {"market": 0, "limit": 1, "stop": 2, "stop_limit": 3}
 STATUSES = {
     "new": 0,
@@ -50,6 +54,11 @@ def page(fields: Json, rows: list[Any], *, start: str, end: str, size: int) -> l
     if not 0 <= last - first <= size:
         raise Refused(f"{end} - {start} must be between 0 and {size}")
     return rows[max(first, 0) : max(last, 0)]
+
+
+def no_insights(fields: Json) -> Json:
+    """Insights of an algorithm that emits none, as the bridge; raises Refused for a large page."""
+    return {"insights": page(fields, [], start="start", end="end", size=INSIGHTS_MAX), "length": 0}
 
 
 def symbol_json(symbol: str) -> Json:
@@ -119,6 +128,26 @@ def event_json(order: Order, event: Event, algorithm_id: str) -> Json:
         "limitPrice": None if event.limit_price is None else float(event.limit_price),
         "stopPrice": None if event.stop_price is None else float(event.stop_price),
     }
+
+
+def orders_csv(orders: Iterable[Order]) -> str:
+    """All orders of a project, one per line, as the results page of QuantConnect hands them out."""
+    written = io.StringIO()
+    rows = csv.writer(written, lineterminator="\n")
+    rows.writerow(("Time", "Symbol", "Price", "Quantity", "Type", "Status", "Value", "Tag"))
+    for order in orders:
+        told = order_json(order, "", tag=order.tag)
+        kind, status = (
+            order.order_type.replace("_", " ").title(),
+            WORDS.get(order.status, order.status),
+        )
+        rows.writerow(
+            (
+                order.at.isoformat(), order.symbol, told["price"], told["quantity"],
+                kind, status, told["value"], order.tag,
+            )
+        )  # fmt: skip
+    return written.getvalue()
 
 
 def portfolio_json(account: Account, prices: dict[str, Decimal]) -> Json:

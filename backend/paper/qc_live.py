@@ -6,11 +6,21 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from paper.charts import EquityChart
 from paper.cloud import ORGANIZATION, Cloud, Refused
-from paper.engine import Engine
+from paper.engine import Deployment, Engine
 from paper.launches import ALIVE, INTERACTIVE_BROKERS, PAPER, Launch
 from paper.lean_tickets import tag_of
-from paper.qc_json import Json, integer, order_json, page, portfolio_json, text
+from paper.qc_json import (
+    Json,
+    integer,
+    no_insights,
+    order_json,
+    orders_csv,
+    page,
+    portfolio_json,
+    text,
+)
 from paper.settings import Settings
 from paper.venue import Venue
 
@@ -30,7 +40,7 @@ BROKERAGES = {
 
 
 class LiveEndpoints:
-    """What is asked of live deployments; `handlers` names them as the path does."""
+    """What is asked of live deployments; `handlers` and `files` name it as the path does."""
 
     def __init__(self, settings: Settings, venue: Venue, engine: Engine, cloud: Cloud) -> None:
         self._settings, self._venue, self._engine, self._cloud = settings, venue, engine, cloud
@@ -44,9 +54,15 @@ class LiveEndpoints:
             "live/orders/read": self._orders,
             "live/portfolio/read": self._portfolio_read,
             "live/logs/read": self._logs,
-            "live/insights/read": lambda fields: {"insights": [], "length": 0},
+            "live/chart/read": self._chart,
+            "live/insights/read": self._insights,
             "projects/nodes/read": lambda fields: {"nodes": self._nodes(), "autoSelectNode": True},
             "nodes/read": lambda fields: self._nodes(),
+        }
+        # Answered by a file: its name and what is in it.
+        self.files: Mapping[str, Callable[[Json], tuple[str, str]]] = {
+            "live/export/logs": self._logs_file,
+            "live/export/orders": self._orders_file,
         }
 
     # Deployments.
@@ -95,8 +111,7 @@ class LiveEndpoints:
     def _read(self, fields: Json) -> Json:
         launch = self._launch(fields)
         project = self._cloud.projects.get(launch.project_id)
-        deployment = self._engine.deployments.get(launch.project_id)
-        is_current = deployment is not None and deployment.algorithm_id == launch.deploy_id
+        running = self._running(launch)
         return {
             **self._launch_json(launch),
             "message": launch.message,
@@ -107,7 +122,7 @@ class LiveEndpoints:
             "public": False,
             "files": [],
             "charts": {},
-            "runtimeStatistics": dict(deployment.statistics) if deployment and is_current else {},
+            "runtimeStatistics": running.statistics if running else {},
             "serverStatistics": {},
         }
 
@@ -193,13 +208,39 @@ class LiveEndpoints:
         return value
 
     def _logs(self, fields: Json) -> Json:
-        launch = self._launch(fields)
-        deployment = self._engine.deployments.get(launch.project_id)
-        is_current = deployment is not None and deployment.algorithm_id == launch.deploy_id
-        lines = deployment.logs if deployment and is_current else []
-        lines = [*lines, *([launch.message] if launch.message else [])]
+        lines = self._log_lines(self._launch(fields))
         cut = page(fields, lines, start="startLine", end="endLine", size=LOG_PAGE_MAX)
         return {"logs": cut, "length": len(lines), "deploymentOffset": 0}
+
+    def _log_lines(self, launch: Launch) -> list[str]:
+        running = self._running(launch)
+        return [*(running.logs if running else []), *([launch.message] if launch.message else [])]
+
+    def _running(self, launch: Launch) -> Deployment | None:
+        """The algorithm of a deployment, which is gone when another has its project."""
+        found = self._engine.deployments.get(launch.project_id)
+        return found if found and found.algorithm_id == launch.deploy_id else None
+
+    def _chart(self, fields: Json) -> Json:
+        running = self._running(self._launch(fields))
+        return (running.chart if running else EquityChart()).read(fields)
+
+    def _insights(self, fields: Json) -> Json:
+        self._launch(fields)
+        return no_insights(fields)
+
+    # What can be taken along as a file.
+
+    def _logs_file(self, fields: Json) -> tuple[str, str]:
+        launch = self._launch({**fields, "deployId": text(fields, "deployId")})
+        lines = self._log_lines(launch)
+        return f"algorithm-log_{launch.deploy_id}.txt", "".join(f"{line}\n" for line in lines)
+
+    def _orders_file(self, fields: Json) -> tuple[str, str]:
+        launch = self._launch({**fields, "deployId": text(fields, "deployId")})
+        with self._venue.lock:
+            orders = self._venue.orders(launch.project_id)
+            return f"{launch.deploy_id}_orders.csv", orders_csv(orders)
 
 
 def is_organization(fields: Json) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from paper.cloud import ORGANIZATION, Cloud, Compile, File, Project, Refused
 from paper.engine import Engine
-from paper.qc_json import Json, integer, page, text
+from paper.qc_json import Json, integer, no_insights, page, text
 from paper.smoke import Smoke
 
 BACKTEST_ORDERS_MAX = 100
@@ -37,6 +37,8 @@ class ProjectEndpoints:
             "backtests/update": self._backtest_update,
             "backtests/delete": self._backtest_delete,
             "backtests/orders/read": self._backtest_orders,
+            "backtests/chart/read": self._backtest_chart,
+            "backtests/insights/read": self._backtest_insights,
         }
 
     def _project(self, fields: Json) -> Project:
@@ -195,6 +197,13 @@ class ProjectEndpoints:
         orders = self._smoke.orders(self._backtest(fields)["backtestId"])
         cut = page(fields, orders, start="start", end="end", size=BACKTEST_ORDERS_MAX)
         return {"orders": cut, "length": len(orders)}
+
+    def _backtest_insights(self, fields: Json) -> Json:
+        self._backtest(fields)
+        return no_insights(fields)
+
+    def _backtest_chart(self, fields: Json) -> Json:
+        return self._smoke.chart(self._backtest(fields)["backtestId"]).read(fields)
 
 
 def _file_json(project: Project, name: str, file: File) -> Json:

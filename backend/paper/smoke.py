@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paper.algorithm_imports import load_algorithm
+from paper.charts import EquityChart
 from paper.cloud import stamp
 from paper.engine import Deployment
 from paper.faults import Faults
@@ -34,6 +35,7 @@ class Smoke:
     def __init__(self, settings: Settings, demo: Demo) -> None:
         self._settings, self._demo = settings, demo
         self._orders: dict[str, list[Json]] = {}
+        self._charts: dict[str, EquityChart] = {}
 
     def run(
         self, project_id: int, files: dict[str, str], name: str, parameters: dict[str, str]
@@ -41,13 +43,14 @@ class Smoke:
         """Return the backtest as it is when it has ended, well or not."""
         backtest_id = secrets.token_hex(16)
         error: BaseException | None = None
-        facts: dict[str, Any] = {"orders": [], "statistics": {}}
+        facts: dict[str, Any] = {"orders": [], "statistics": {}, "chart": EquityChart()}
         with tempfile.TemporaryDirectory() as folder:
             try:
                 facts = self._steps(Path(folder), project_id, files, parameters, backtest_id)
             except Exception as raised:
                 error = raised
         self._orders[backtest_id] = facts["orders"]
+        self._charts[backtest_id] = facts["chart"]
         text = None if error is None else "".join(traceback.format_exception_only(error)).strip()
         return {
             "backtestId": backtest_id,
@@ -59,9 +62,7 @@ class Smoke:
             "progress": 1.0,
             "status": "Completed." if error is None else "Runtime Error",
             "error": text,
-            "stacktrace": None
-            if error is None
-            else "".join(traceback.format_tb(error.__traceback__)),
+            "stacktrace": None if error is None else _trace(error),
             "statistics": {"Total Orders": str(len(facts["orders"]))},
             "runtimeStatistics": facts["statistics"],
             "totalPerformance": None,
@@ -72,6 +73,10 @@ class Smoke:
     def orders(self, backtest_id: str) -> list[Json]:
         """Return what a backtest has traded."""
         return self._orders.get(backtest_id, [])
+
+    def chart(self, backtest_id: str) -> EquityChart:
+        """Return what a backtest's account was worth."""
+        return self._charts.get(backtest_id) or EquityChart()
 
     def _steps(
         self,
@@ -106,7 +111,8 @@ class Smoke:
             for _ in range(STEPS):
                 deployment.step(ticked=True)
             orders = [order_json(it, backtest_id, tag=it.tag) for it in venue.orders(project_id)]
-            return {"orders": orders, "statistics": dict(algorithm.runtime_statistics)}
+            statistics = dict(algorithm.runtime_statistics)
+            return {"orders": orders, "statistics": statistics, "chart": deployment.chart}
         finally:
             store.close()
             venue.close()

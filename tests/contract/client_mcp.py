@@ -84,6 +84,11 @@ async def journey(tools: Tools, request: Json) -> Json:
     told["orders"] = (await tools("read_live_orders", project_id=number))["length"]
     portfolio = await tools("read_live_portfolio", project_id=number)
     told["cash"] = portfolio["portfolio"]["cash"]["USD"]["amount"]
+    chart = await tools.until(
+        "read_live_chart", lambda it: bool(it["chart"]["series"]["Equity"]["values"]),
+        project_id=number, name="Strategy Equity", count=1,
+    )  # fmt: skip
+    told["equity"] = chart["chart"]["series"]["Equity"]["values"][0][1:]
     logs = await tools("read_live_logs", project_id=number, algorithm_id=deploy_id,
                        start_line=0, end_line=200)  # fmt: skip
     told["logs"] = isinstance(logs["logs"], list)

@@ -139,6 +139,7 @@ def by_mcp(paper: PaperProcess, receiver: Receiver, scratch: str) -> Iterator[st
         "listed": True,
         "orders": 0,
         "cash": 100_000.0,
+        "equity": [100_000.0] * 4,
         "logs": True,
         "demo_orders": [["seen-by-an-assistant", 3]],
         "refused": ["error", ["There is no running live deployment of this project"]],

@@ -1,5 +1,7 @@
 """Projects, compiles and deployments of the paper venue, as a hostile client tries them."""
 
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,6 @@ from app.services.qc_api import ENDPOINTS
 
 __all__ = ["receiver"]
 
-# Of charts the venue has none.
-NOT_SERVED = {"backtests/chart/read", "backtests/insights/read", "live/chart/read"}
 BRIDGE = Path(__file__).resolve().parents[3] / "ops" / "quantconnect"
 Json = dict[str, Any]
 
@@ -110,7 +110,73 @@ def test_a_file_stays_within_its_project(paper: PaperProcess, name: str) -> None
 
 def test_the_venue_answers_what_the_client_can_ask(paper: PaperProcess) -> None:
     unknown = {path for path in ENDPOINTS if paper.call(path, {}).status_code == 404}
-    assert unknown == NOT_SERVED
+    assert unknown == set()
+    assert paper.call("live/export/nothing", {}).status_code == 404
+
+
+def candles(paper: PaperProcess, path: str = "live/chart/read", **fields: Any) -> list[list[float]]:
+    named = {"projectId": PROJECT, "name": "Strategy Equity", **fields}
+    found: list[list[float]] = done(paper, path, **named)["chart"]["series"]["Equity"]["values"]
+    return found
+
+
+def test_the_chart_of_a_deployment_is_what_its_account_is_worth(
+    paper: PaperProcess, receiver: Receiver
+) -> None:
+    paper.hold("AAPL", "20.00")
+    (opening, *_) = until(lambda: candles(paper), "the first candle")
+    assert opening[1:] == [100_000.0] * 4
+    paper.place("held", quantity="100")
+    until(lambda: receiver.statuses("held")[-1:] == ["filled"], "the fill")
+    (cash,) = done(paper, "live/portfolio/read", projectId=PROJECT)["portfolio"]["cash"].values()
+    paper.hold("AAPL", "25.00")
+    closes = until(
+        lambda: candles(paper)[-1][4] == cash["amount"] + 2500 and candles(paper), "the new price"
+    )
+    assert closes[-1][2] >= closes[-1][4] >= closes[-1][3]
+    assert candles(paper, count=1) == candles(paper)[-1:]
+    assert candles(paper, start=closes[-1][0] + 3600, end=closes[-1][0] + 7200) == []
+    assert "Chart not found" in refused(
+        paper, "live/chart/read", projectId=PROJECT, name="Drawdown", count=1, start=0, end=1
+    )
+    refused(paper, "live/chart/read", projectId=PROJECT, name="Strategy Equity", count=0)
+    refused(paper, "live/chart/read", projectId=PROJECT, name="Strategy Equity", start="noon")
+
+
+def test_a_backtest_has_a_chart_and_no_insights(paper: PaperProcess, receiver: Receiver) -> None:
+    project = make_project(paper)
+    built = build(paper, project)
+    fields = launch(paper, receiver, project) | {"compileId": built["compileId"]}
+    made = done(paper, "backtests/create", backtestName="b", **fields)
+    named = {"projectId": project, "backtestId": made["backtest"]["backtestId"]}
+    (candle, *_) = candles(paper, "backtests/chart/read", **named)
+    assert candle[1:] == [100_000.0] * 4
+    told = done(paper, "backtests/insights/read", start=0, end=100, **named)
+    assert (told["insights"], told["length"]) == ([], 0)
+    refused(paper, "backtests/insights/read", start=0, end=101, **named)
+    refused(paper, "live/insights/read", projectId=PROJECT, start=0, end=101)
+
+
+def test_logs_and_orders_of_a_project_are_files_to_take_along(
+    paper: PaperProcess, receiver: Receiver
+) -> None:
+    paper.hold("AAPL", "20.00")
+    paper.place("filed", quantity="3")
+    until(lambda: receiver.statuses("filed")[-1:] == ["filled"], "the fill")
+    deploy_id = done(paper, "live/read", projectId=PROJECT)["deployId"]
+    named = {"projectId": PROJECT, "deployId": deploy_id}
+    logs = paper.call("live/export/logs", named)
+    assert f"algorithm-log_{deploy_id}.txt" in logs.headers["Content-Disposition"]
+    read = done(paper, "live/logs/read", startLine=0, endLine=250, **named)["logs"]
+    assert logs.text.splitlines()[: len(read)] == read
+    orders = paper.call("live/export/orders", named)
+    assert orders.headers["Content-Type"] == "application/octet-stream"
+    (row,) = csv.DictReader(io.StringIO(orders.text))
+    assert (row["Symbol"], row["Quantity"], row["Status"], row["Tag"]) == (
+        "AAPL", "3.0", "filled", "filed",
+    )  # fmt: skip
+    refused(paper, "live/export/orders", projectId=PROJECT)
+    refused(paper, "live/export/logs", projectId=PROJECT, deployId="L-none")
 
 
 def test_what_makes_no_sense_is_refused_and_not_an_error(paper: PaperProcess) -> None:
