@@ -66,6 +66,7 @@ def _orders(
                 "Replace": st.column_config.ButtonColumn(
                     "", width=115, key="replaced", on_click=_replace
                 ),
+                "Average": st.column_config.Column(width=90),
                 # Else it is squeezed to what the other columns leave.
                 "Why": st.column_config.TextColumn(width=480),
             },
