@@ -31,6 +31,11 @@ def stamp(offset_s: float = 0) -> str:
     return (datetime.now(UTC) + timedelta(seconds=offset_s)).isoformat()
 
 
+def begun(send: Any) -> dict[str, int]:
+    """Name a send, as its result has to; takes a row of sp_begin_sends."""
+    return {name: send[name] for name in ("event_id", "epoch", "attempts")}
+
+
 @contextmanager
 def refused(sqlstate: str, code: str | None = None) -> Iterator[None]:
     """Expect a refusal by its SQLSTATE and code."""
@@ -182,7 +187,7 @@ class World:
 
     async def finish(self, send: asyncpg.Record, outcome: str, **more: Any) -> int:
         """Finish a send."""
-        result = {"event_id": send["event_id"], "epoch": send["epoch"], "outcome": outcome, **more}
+        result = {**begun(send), "outcome": outcome, **more}
         query = "SELECT app.sp_finish_sends($1, $2::jsonb)"
         return int(await self.worker.fetchval(query, self.owner, json.dumps([result])))
 

@@ -206,6 +206,7 @@ def _result(send: Send, outcome: Outcome) -> repo.SendResult:
     return repo.SendResult(
         event_id=send.event_id,
         epoch=send.epoch,
+        attempts=send.attempts,
         outcome=outcome.kind.value,
         reason=outcome.reason,
         broker_order_id=outcome.broker_order_id,

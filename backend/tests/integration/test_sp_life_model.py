@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 from life_model import OVER, Fill, Order, fold
 from psycopg.rows import dict_row
-from sp_world import World, desk, new_id, stamp
+from sp_world import World, begun, desk, new_id, stamp
 
 __all__ = ["desk"]
 
@@ -172,7 +172,7 @@ class Life(RuleBasedStateMachine):
         query = "SELECT * FROM app.sp_begin_sends('w', 100, '10 s')"
         for send in self.connection.execute(query.encode()).fetchall():
             order = next(o for o in self.known if o.order_id == send["order_id"])
-            result = {"event_id": send["event_id"], "epoch": send["epoch"], "outcome": outcome}
+            result = {**begun(send), "outcome": outcome}
             done = self._one(
                 "SELECT app.sp_finish_sends('w', %s::jsonb) AS n", json.dumps([result])
             )

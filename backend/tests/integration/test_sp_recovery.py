@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 from sp_world import World, desk, new_id, refused, stamp
 
 __all__ = ["desk"]
@@ -47,6 +48,31 @@ async def test_an_order_that_the_bridge_does_not_know_is_sent_again_once_that_pr
     (send,) = await desk.begin()
     assert (send["action"], send["order_id"]) == ("place", order["order_id"])
     assert await desk.status(order["order_id"]) == "submitting"
+    await desk.assert_whole()
+
+
+@pytest.mark.parametrize("outcome", ["not_sent", "throttled", "auth", "accepted", "unknown"])
+async def test_what_became_of_a_question_is_not_taken_for_what_became_of_the_place_after_it(
+    desk: World, outcome: str
+) -> None:
+    await desk.acquire()
+    order = await desk.place()
+    await desk.send("unknown")
+    await desk.unpark()
+    (question,) = await desk.begin()
+    assert question["action"] == "query"
+    assert await _state(desk, order, known=False) == "applied", (
+        "quicker than the question's own end"
+    )
+    (place,) = await desk.begin()
+    assert (place["action"], place["epoch"]) == ("place", question["epoch"])
+
+    assert await desk.finish(question, outcome) == 0
+    assert await desk.status(order["order_id"]) == "submitting"
+    await desk.unpark()
+    assert await desk.begin() == [], "it is on the wire already"
+    assert await desk.finish(place, "accepted") == 1
+    assert await desk.status(order["order_id"]) == "submitted"
     await desk.assert_whole()
 
 

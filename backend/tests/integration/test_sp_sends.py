@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 from fixtures_postgres import set_price
-from sp_world import VALID, World, desk, refused
+from sp_world import VALID, World, begun, desk, refused
 
 __all__ = ["desk"]
 
@@ -327,14 +327,16 @@ async def test_bad_arguments_are_refused(desk: World) -> None:
             await desk.worker.fetch(
                 "SELECT app.sp_begin_sends($1, $2, $3)", owner, limit, timedelta(seconds=valid)
             )
-    good = {"event_id": 1, "epoch": 1, "outcome": "accepted"}
+    good = {"event_id": 1, "epoch": 1, "attempts": 1, "outcome": "accepted"}
     malformed: list[Any] = [
         None,
         {},
         [1],
         [{**good, "outcome": "maybe"}],
         [{**good, "event_id": "x"}],
-        [{"event_id": 1, "outcome": "accepted"}],
+        [{"event_id": 1, "attempts": 1, "outcome": "accepted"}],
+        [{"event_id": 1, "epoch": 1, "outcome": "accepted"}],
+        [{**good, "attempts": "x"}],
         [{**good, "retry_after_s": "soon"}],
     ]
     for results in malformed:
@@ -385,10 +387,7 @@ async def test_a_batch_of_100_is_begun_and_finished_in_one_call_each(desk: World
         await desk.place(account_id=row["account_id"])
     sends = await desk.begin(limit=100)
     assert len(sends) == 100
-    results = [
-        {"event_id": send["event_id"], "epoch": send["epoch"], "outcome": "accepted"}
-        for send in sends
-    ]
+    results = [{**begun(send), "outcome": "accepted"} for send in sends]
     query = "SELECT app.sp_finish_sends($1, $2::jsonb)"
     assert await desk.worker.fetchval(query, desk.owner, json.dumps(results)) == 100
     assert len(await desk.begin(limit=100)) == 20

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 from fixtures_postgres import make_account
-from sp_world import LIMITS, World, desk
+from sp_world import LIMITS, World, begun, desk
 
 __all__ = ["desk"]
 
@@ -70,7 +70,7 @@ async def test_each_lane_ends_by_its_own_outcome_and_every_chain_holds(
         )
     results = [
         {
-            "event_id": sends[order_id]["event_id"], "epoch": sends[order_id]["epoch"],
+            **begun(sends[order_id]),
             "outcome": outcome, "reason": f"because_{outcome}", "broker_order_id": f"B-{order_id}",
         }
         for order_id, outcome in zip(orders, outcomes, strict=True)
@@ -159,7 +159,12 @@ async def test_two_results_of_one_lane_count_one_after_the_other(desk: World) ->
     )
     await desk.root.execute("UPDATE app.orders SET status = 'submitting'")
     results = [
-        {"event_id": row["event_id"], "epoch": send["epoch"], "outcome": "accepted"}
+        {
+            "event_id": row["event_id"],
+            "epoch": send["epoch"],
+            "attempts": row["attempts"],
+            "outcome": "accepted",
+        }
         for row in await desk.outbox()
     ]
     assert await _finish(desk, results) == len(orders)

@@ -110,13 +110,14 @@ def test_streams_are_checked_in_turn_beginning_with_the_system() -> None:
 
 
 def wire(**fields: Any) -> dict[str, object]:
-    return as_wire(SendResult(event_id=1, epoch=2, outcome="unknown", **fields))
+    return as_wire(SendResult(event_id=1, epoch=2, attempts=3, outcome="unknown", **fields))
 
 
 def test_a_result_says_only_what_is_known_and_no_more_than_the_books_can_bear() -> None:
     assert wire(reason="x" * 500) == {
         "event_id": 1,
         "epoch": 2,
+        "attempts": 3,
         "outcome": "unknown",
         "reason": "x" * 200,
     }

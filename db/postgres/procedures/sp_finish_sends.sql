@@ -1,7 +1,9 @@
 -- sp_finish_sends(owner, results) -> how many were applied
--- Records what became of sends: [{event_id, epoch, outcome, reason?, broker_order_id?,
+-- Records what became of sends: [{event_id, epoch, attempts, outcome, reason?, broker_order_id?,
 -- retry_after_s?}]. Fenced: a result counts only while this owner holds the shard by a living lease
--- in the very epoch that began the send, and once; all others are left out of the count.
+-- in the very epoch that began the send, only for the attempt that the row is in, and once; all
+-- others are left out of the count. What became of a question must not be taken for what became of
+-- the place that its answer, being quicker, has let go out meanwhile.
 -- SQLSTATE 25001; IN422 owner_invalid, results_invalid. Called by app_worker.
 -- Test: test_sp_sends.py
 
@@ -25,6 +27,7 @@ BEGIN
         SELECT FROM jsonb_array_elements(p_results) AS r (result)
         WHERE (r.result ->> 'event_id' ~ '^[0-9]{1,18}$') IS NOT TRUE
             OR (r.result ->> 'epoch' ~ '^[0-9]{1,18}$') IS NOT TRUE
+            OR (r.result ->> 'attempts' ~ '^[0-9]{1,5}$') IS NOT TRUE
             OR (r.result ->> 'outcome' IN (
                 'accepted', 'definite_reject', 'not_sent', 'throttled', 'auth', 'unknown'
             )) IS NOT TRUE
@@ -58,13 +61,14 @@ BEGIN
                 e.event_id, e.order_id, e AS event, r.outcome, r.reason, r.retry_after_s,
                 CASE e.last_action WHEN 'place' THEN r.broker_order_id END AS broker_order_id
             FROM jsonb_to_recordset(p_results) AS r (
-                event_id bigint, epoch bigint, outcome text, reason text, broker_order_id text,
+                event_id bigint, epoch bigint, attempts integer, outcome text, reason text, broker_order_id text,
                 retry_after_s double precision
             )
             JOIN app.events_outbox AS e
                 ON e.event_id = r.event_id
                 AND e.last_outcome = 'sending'
                 AND e.sending_epoch = r.epoch
+                AND e.attempts = r.attempts
             JOIN app.outbox_shards AS s
                 ON s.shard = e.shard
                 AND s.owner = p_owner

@@ -27,10 +27,14 @@ class OwnedShard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendResult:
-    """How one begun send ended; applied only while its shard's epoch and lease still hold."""
+    """How one begun send ended; applied only while its shard's epoch and lease still hold.
+
+    `attempts` is that of the send: a row may have been begun anew before this is recorded.
+    """
 
     event_id: int
     epoch: int
+    attempts: int
     outcome: str
     reason: str | None = None
     broker_order_id: str | None = None
@@ -128,6 +132,7 @@ def as_wire(result: SendResult) -> dict[str, object]:
     fields = {
         "event_id": result.event_id,
         "epoch": result.epoch,
+        "attempts": result.attempts,
         "outcome": result.outcome,
         "reason": _plain(result.reason),
         "broker_order_id": _plain(result.broker_order_id),
