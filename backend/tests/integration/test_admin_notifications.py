@@ -25,7 +25,7 @@ async def test_a_channel_is_set_from_a_file_tested_and_ended(
     address.write_text("jsons://user:secret@hooks.example.com/secret\n")
     put = ("set", "desk", "--address-file", str(address), "--kind", "lost", "--kind", "break")
     (shown,) = await _said(command, *put)
-    assert (shown["kinds"], shown["hint"]) == (["break", "lost"], "jsons://.../hooks.example.com")
+    assert (shown["kinds"], shown["hint"]) == (["break", "lost"], "jsons://hooks.example.com/...")
     (shown,) = await _said(command, "set", "desk", "--kind", "halt", "--interval", "300", "--off")
     assert (shown["kinds"], shown["interval_s"], shown["enabled"]) == (["halt"], 300, False)
     await _said(command, "test", "desk")

@@ -29,7 +29,7 @@ async def test_a_channel_is_set_listed_without_its_address_tested_and_ended(
     (shown,) = answer.json()["items"]
     assert {name: shown[name] for name in ("name", "hint", "kinds", "interval_s", "enabled")} == {
         "name": "mine",
-        "hint": "jsons://.../hooks.example.com",
+        "hint": "jsons://hooks.example.com/...",
         **kept,
     }
     post = trader.client.post

@@ -69,7 +69,7 @@ def hint_of(url: str, *, allow_private: bool) -> str:
         return f"{parts.scheme}://..."
     if not allow_private and not is_public_host(host):
         raise AddressRefused("its host is not on the public internet")
-    return f"{parts.scheme}://.../{host}"
+    return f"{parts.scheme}://{host}/..."
 
 
 def is_public_host(host: str) -> bool:
