@@ -1,6 +1,7 @@
 """Takes pictures of the pages, for a person to look at: `make screenshots`."""
 
 import asyncio
+import signal
 import sys
 import tempfile
 import uuid
@@ -159,8 +160,9 @@ async def first_day(browser: Browser, platform: Platform) -> None:
 async def run() -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
-        platform = Platform(Path(folder)).start()
+        platform = Platform(Path(folder))
         try:
+            platform.start()
             async with chromium() as browser:
                 await first_day(browser, platform)
                 await trade(platform)
@@ -175,6 +177,8 @@ def main() -> int:
     if CHROMIUM is None:
         sys.stderr.write("screenshots: no browser here: apt-get install chromium\n")
         return 1
+    # Ended from outside, it stops its platform as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     asyncio.run(run())
     return 0
 
