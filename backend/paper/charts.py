@@ -16,10 +16,8 @@ SERIES_CANDLE = 2
 
 def worth(account: Account, prices: dict[str, Decimal]) -> Decimal:
     """Cash and all positions at the last prices, in the account's currency."""
-    held = ((prices[symbol], it.quantity) for symbol, it in account.positions.items())
-    return account.cash + sum(
-        (price * quantity for price, quantity in held if quantity), Decimal(0)
-    )
+    held = {symbol: it.quantity for symbol, it in account.positions.items() if it.quantity}
+    return sum((prices[symbol] * held[symbol] for symbol in held), account.cash)
 
 
 class EquityChart:

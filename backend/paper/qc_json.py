@@ -137,10 +137,8 @@ def orders_csv(orders: Iterable[Order]) -> str:
     rows.writerow(("Time", "Symbol", "Price", "Quantity", "Type", "Status", "Value", "Tag"))
     for order in orders:
         told = order_json(order, "", tag=order.tag)
-        kind, status = (
-            order.order_type.replace("_", " ").title(),
-            WORDS.get(order.status, order.status),
-        )
+        kind = order.order_type.replace("_", " ").title()
+        status = WORDS.get(order.status, order.status)
         rows.writerow(
             (
                 order.at.isoformat(), order.symbol, told["price"], told["quantity"],

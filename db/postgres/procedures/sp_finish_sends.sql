@@ -61,8 +61,8 @@ BEGIN
                 e.event_id, e.order_id, e AS event, r.outcome, r.reason, r.retry_after_s,
                 CASE e.last_action WHEN 'place' THEN r.broker_order_id END AS broker_order_id
             FROM jsonb_to_recordset(p_results) AS r (
-                event_id bigint, epoch bigint, attempts integer, outcome text, reason text, broker_order_id text,
-                retry_after_s double precision
+                event_id bigint, epoch bigint, attempts integer, outcome text, reason text,
+                broker_order_id text, retry_after_s double precision
             )
             JOIN app.events_outbox AS e
                 ON e.event_id = r.event_id
