@@ -343,7 +343,7 @@ async def test_a_session_that_is_revoked_leaves_no_figure_on_the_screen(
         assert answer.status_code == httpx.codes.OK
 
     # The gate's watcher asks every two seconds, and the page needs a moment to go.
-    await trader.page.wait_for_url("**/auth/login?next=*")
+    await trader.page.wait_for_url("**/auth/login?next=*", timeout=10_000)
     await expect(trader.page.get_by_label("E-mail address")).to_be_visible()
     assert not FIGURES.search(await trader.seen())
     assert "range%3D1H" in trader.page.url
