@@ -88,6 +88,9 @@ class Deployment:
             sign = self._venue.book.orders[event.order_id].sign
             self._guarded(self._algorithm.on_order_event, order_event(event, sign))
         for event in (event for event in events if event.quantity):
+            ids = [self._venue.book.orders[event.order_id].tag]
+            if self._faults.take("duplicate_fill_new_id", ids, self.project_id):
+                self._guarded(self._tell_again, event)
             self._venue.restate(event)
         for event in self._venue.restated(self.project_id, self._told):
             self._guarded(self._tell_restated, event)
@@ -108,17 +111,28 @@ class Deployment:
         The feed and how far it was told reach the disk together, so each is reported once.
         """
         tag = self._venue.book.orders[event.order_id].tag
-        exec_id = f"{self.algorithm_id}-{event.order_id}-{event.event_id}"
+        exec_id = self._exec_id(event)
         detail: dict[str, Any] = {"exec_id": exec_id, "exec_revision": event.revision}
         detail["event_id"] = f"{exec_id}.{event.revision}"
         if event.quantity:
-            detail |= {"status": event.status, "fee": str(event.fee), "fee_currency": "USD"}
-            detail |= {"fill_quantity": str(event.quantity), "fill_price": str(event.price)}
+            detail |= _fill(event)
         with self._algorithm._lock:
             self._algorithm._feed.emit("order_event" if event.quantity else "bust", tag, **detail)
             self._told += 1
             self._store.save(self._told_key, str(self._told))
             self._algorithm._save()
+
+    def _tell_again(self, event: OrderEvent) -> None:
+        """Report a fill once more as another one, which the venue's own books do not have."""
+        tag = self._venue.book.orders[event.order_id].tag
+        exec_id = f"{self._exec_id(event)}-again"
+        with self._algorithm._lock:
+            detail = {"exec_id": exec_id, "event_id": exec_id, **_fill(event)}
+            self._algorithm._feed.emit("order_event", tag, **detail)
+            self._algorithm._save()
+
+    def _exec_id(self, event: OrderEvent) -> str:
+        return f"{self.algorithm_id}-{event.order_id}-{event.event_id}"
 
     def _deliveries(self, events: list[OrderEvent]) -> list[OrderEvent]:
         """What the algorithm is told, after the faults: nothing, twice, or the last thing first."""
@@ -141,6 +155,12 @@ class Deployment:
             raise
         except Exception:
             log.exception("algorithm of project %s raised", self.project_id)
+
+
+def _fill(event: OrderEvent) -> dict[str, str]:
+    """What the bridge's feed says of a fill."""
+    told = {"status": event.status, "fee": str(event.fee), "fee_currency": "USD"}
+    return told | {"fill_quantity": str(event.quantity), "fill_price": str(event.price)}
 
 
 class Engine:

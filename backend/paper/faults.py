@@ -28,6 +28,7 @@ Kind = Literal[
     "position_drift",
     "duplicate_live_on_modify",
     "duplicate_fill",
+    "duplicate_fill_new_id",
     "correction",
     "bust",
     "fill_before_ack",

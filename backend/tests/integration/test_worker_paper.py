@@ -187,6 +187,32 @@ async def test_a_corrected_and_a_busted_fill_leave_both_books_alike(
     assert [by_id[name]["cum_quantity"] for name in (corrected, busted)] == ["10", "0"]
 
 
+async def test_a_fill_told_twice_under_two_ids_is_booked_as_told_and_found_to_be_a_break(
+    desk: Desk, paper: Paper, tmp_path: Path
+) -> None:
+    account = min(desk.accounts)
+    worker = await WorkerProcess.start(desk, paper.url, tmp_path, RECONCILE_EVERY_S="0.5")
+    try:
+        await eventually(lambda: desk.value("SELECT count(*) = 3 FROM app.bridges"))
+        await paper.fault("duplicate_fill_new_id")
+        order = await desk.place(account, order_type="market", limit_price=None)
+        await eventually(
+            lambda: desk.value(
+                "SELECT EXISTS (SELECT FROM app.recon_breaks WHERE account_id = $1"
+                " AND figure = 'position' AND state = 'open' AND (ours, theirs) = (20, 10))",
+                account,
+            )
+        )
+    finally:
+        await worker.kill()
+    (booked,) = await desk.fetch("SELECT client_order_id, overfill, cum_quantity FROM app.orders")
+    assert tuple(booked) == (order, True, 20)
+    state = "SELECT state FROM app.trading_states WHERE scope = 'account' AND scope_id = $1"
+    assert await desk.value(state, account) == "reducing"
+    (filled,) = await paper.orders()
+    assert filled["cum_quantity"] == "10"
+
+
 async def test_a_fill_that_nobody_reported_is_found_in_the_venues_own_list(
     desk: Desk, paper: Paper, tmp_path: Path
 ) -> None:

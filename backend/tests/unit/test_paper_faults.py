@@ -78,6 +78,24 @@ def test_a_fill_that_lean_reports_twice_is_told_once(lean: Lean) -> None:
     assert _filled(lean, "twice") == 10
 
 
+def test_a_fill_that_is_told_again_under_another_id_is_not_in_the_venues_books(lean: Lean) -> None:
+    lean.deploy()
+    account = lean.venue.book.accounts[PROJECT]
+    before = account.cash
+    lean.faults.add(Fault(kind="duplicate_fill_new_id"))
+    lean.place("again")
+    lean.deployment.step(ticked=False)
+    fills = {e["exec_id"]: e for e in lean.post.events() if e.get("fill_quantity")}
+    first, second = fills.values()
+    told = ("client_order_id", "status", "fill_quantity", "fill_price", "fee_currency")
+    assert [first[name] for name in told] == [second[name] for name in told]
+    assert Decimal(first["fee"]) == Decimal(second["fee"]) == 1
+    assert first["event_id"] != second["event_id"]
+    assert account.positions["AAPL"].quantity == 10
+    assert account.cash == before - 10 * Decimal(90) - 1
+    assert lean.algorithm._heartbeat()["positions"][0]["quantity"] == "10"
+
+
 def test_a_fill_before_its_acknowledgement_is_told_and_the_state_does_not_go_back(
     lean: Lean,
 ) -> None:
