@@ -110,6 +110,19 @@ async def place(connection: asyncpg.Connection, request: Request) -> asyncpg.Rec
     return await connection.fetchrow(PLACE, *request.arguments())
 
 
+# Streams whose kept bound is less than what the open orders of the account bind.
+BELOW = """
+    SELECT s.stream_id, s.open_bound, c.bound
+    FROM app.streams AS s
+    CROSS JOIN LATERAL app.sp_open_orders(s.stream_id, NULL, NULL) AS c
+    WHERE (s.open_bound).value IS NOT NULL AND (
+        (s.open_bound).orders < (c.bound).orders OR (s.open_bound).buys < (c.bound).buys
+        OR (s.open_bound).sells < (c.bound).sells
+        OR (s.open_bound).value < coalesce((c.bound).value, 'Infinity')
+    )
+"""
+
+
 @dataclass
 class World:
     """A trader with two accounts, a stranger with none, one instrument at 100."""
@@ -307,6 +320,7 @@ class World:
             """
         )
         assert wrong == []
+        assert await self.root.fetch(BELOW) == []
 
 
 async def open_world(database: Database) -> AsyncIterator[World]:

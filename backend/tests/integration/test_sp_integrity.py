@@ -80,6 +80,21 @@ async def test_honest_books_have_no_breaks(desk: World) -> None:
         ("UPDATE app.orders SET cum_quantity = 3 WHERE order_id = 1", "order.cum_quantity", "1"),
         ("UPDATE app.instruments SET multiplier = 49 WHERE symbol = 'ES'", "position.cost", "ES"),
         (
+            "UPDATE app.streams SET open_bound = (0, 5, 0, 1e6) WHERE stream_id = 1",
+            "open_bound.orders",
+            "open orders",
+        ),
+        (
+            "UPDATE app.streams SET open_bound = (9, 5, 0, 1e6) WHERE stream_id = 1",
+            "open_bound.buys",
+            "open orders",
+        ),
+        (
+            "UPDATE app.streams SET open_bound = (9, 5, 0, 7) WHERE stream_id = 1",
+            "open_bound.value",
+            "open orders",
+        ),
+        (
             "ALTER TABLE app.executions DISABLE TRIGGER executions_append_only;"
             "UPDATE app.executions SET price = price + 1",
             "cash.amount",

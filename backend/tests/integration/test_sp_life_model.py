@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 from life_model import OVER, Fill, Order, fold
 from psycopg.rows import dict_row
-from sp_world import World, begun, desk, new_id, stamp
+from sp_world import BELOW, World, begun, desk, new_id, stamp
 
 __all__ = ["desk"]
 
@@ -326,6 +326,7 @@ class Life(RuleBasedStateMachine):
         assert figures == [book.quantity, book.cost, book.realized, book.fees]
         query = "SELECT amount FROM app.cash_balances WHERE account_id = %s"
         assert Fraction(self._one(query, self.account)["amount"]) == 1_000_000 + book.cash
+        assert self.connection.execute(BELOW.encode()).fetchall() == []
 
     def teardown(self) -> None:
         """Check the audit chain and leave nothing to the next account."""

@@ -1,13 +1,13 @@
--- sp_audit_append(stream, actor, action, detail, rate) -> sequence number
+-- sp_audit_append(stream, actor, action, detail, rate, bound) -> sequence number
 -- Appends one link to the hash chain of a stream; with sp_audit_append_all, many of one stream, and
--- sp_audit_append_each, one of many streams, the only writer of audit.audit_log. A rate, when
--- given, is kept in the same update. The caller's transaction decides whether it counts. Takes the
--- stream's row lock, which writing procedures hold already. P0002 when there is no such stream.
--- Internal: granted to nobody. Test: test_audit_chain.py
+-- sp_audit_append_each, one of many streams, the only writer of audit.audit_log. A rate and a
+-- bound of what open orders bind, when given, are kept in the same update. The caller's transaction
+-- decides whether it counts. Takes the stream's row lock, which writing procedures hold already.
+-- P0002 when there is no such stream. Internal: granted to nobody. Test: test_audit_chain.py
 
 CREATE OR REPLACE FUNCTION app.sp_audit_append(
     p_stream_id bigint, p_actor text, p_action text, p_detail jsonb,
-    p_rate_at timestamptz DEFAULT NULL
+    p_rate_at timestamptz DEFAULT NULL, p_bound app.open_bound DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql
 AS $$
@@ -29,7 +29,9 @@ BEGIN
     FOR NO KEY UPDATE
     RETURNING seq, hash INTO STRICT v_seq, v_hash;
     UPDATE app.streams AS s
-    SET seq = v_seq, head = v_hash, rate_at = coalesce(p_rate_at, s.rate_at)
+    SET
+        seq = v_seq, head = v_hash, rate_at = coalesce(p_rate_at, s.rate_at),
+        open_bound = coalesce(p_bound, s.open_bound)
     WHERE s.stream_id = p_stream_id;
     RETURN v_seq;
 END

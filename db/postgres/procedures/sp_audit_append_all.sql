@@ -1,13 +1,13 @@
--- sp_audit_append_all(stream, actors, action, details, rate) -> the last sequence number
+-- sp_audit_append_all(stream, actors, action, details, rate, bound) -> the last sequence number
 -- Appends one link per actor and detail to the hash chain of a stream, in their order, and moves
--- its head once; the set-based form of sp_audit_append. A rate, when given, is kept in the same
--- update. The caller's transaction decides whether it counts. Takes the stream's row lock, which
--- writing procedures hold already. P0002 when there is no such stream. Internal: granted to nobody.
--- Test: test_audit_chain.py, test_sp_place_batch.py
+-- its head once; the set-based form of sp_audit_append. A rate and a bound, when given, are kept in
+-- the same update. The caller's transaction decides whether it counts. Takes the stream's row lock,
+-- which writing procedures hold already. P0002 when there is no such stream. Internal: granted to
+-- nobody. Test: test_audit_chain.py, test_sp_place_batch.py
 
 CREATE OR REPLACE FUNCTION app.sp_audit_append_all(
     p_stream_id bigint, p_actors text[], p_action text, p_details jsonb[],
-    p_rate_at timestamptz DEFAULT NULL
+    p_rate_at timestamptz DEFAULT NULL, p_bound app.open_bound DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql
 AS $$
@@ -38,7 +38,9 @@ BEGIN
         p_details[g.n], v_heads[g.n], v_heads[g.n + 1]
     FROM generate_series(1, v_count) AS g (n);
     UPDATE app.streams AS s
-    SET seq = v_seq + v_count, head = v_head, rate_at = coalesce(p_rate_at, s.rate_at)
+    SET
+        seq = v_seq + v_count, head = v_head, rate_at = coalesce(p_rate_at, s.rate_at),
+        open_bound = coalesce(p_bound, s.open_bound)
     WHERE s.stream_id = p_stream_id;
     RETURN v_seq + v_count;
 END

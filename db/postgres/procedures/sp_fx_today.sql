@@ -1,5 +1,5 @@
 -- sp_fx_today(from, to) -> the latest rate, 1 for a currency in itself, null when there is none
--- Internal: sp_risk_facts, sp_risk_orders. Test: test_sp_risk_money.py
+-- Internal: sp_risk_facts, sp_risk_orders, sp_open_orders. Test: test_sp_risk_money.py
 
 CREATE OR REPLACE FUNCTION app.sp_fx_today(p_from text, p_to text)
 RETURNS numeric

@@ -1,6 +1,7 @@
 -- sp_integrity_find(accounts) -> every figure of them that is not what its rows make it
 -- Positions against the fold of the executions that hold, cash and fees against movements and
--- executions, cum_quantity of orders against their executions. One statement, thus one snapshot:
+-- executions, cum_quantity of orders against their executions, and what open orders bind, where
+-- that is more than the bound that is kept of it. One statement, thus one snapshot:
 -- what is booked meanwhile is seen in whole or not at all. Writes nothing.
 -- Internal: sp_integrity_check. Test: test_sp_integrity.py
 
@@ -87,6 +88,18 @@ AS $$
             SELECT h.order_id, sum(h.quantity) AS quantity FROM held AS h GROUP BY h.order_id
         ) AS x ON x.order_id = o.order_id
         WHERE o.account_id = ANY (p_account_ids)
+        UNION ALL
+        SELECT s.stream_id, f.figure, 'open orders', least(f.ours, f.expected), f.expected
+        FROM app.streams AS s
+        CROSS JOIN LATERAL app.sp_open_orders(s.stream_id, NULL, NULL) AS c
+        CROSS JOIN LATERAL (
+            VALUES
+            ('open_bound.orders', (s.open_bound).orders, (c.bound).orders),
+            ('open_bound.buys', (s.open_bound).buys, (c.bound).buys),
+            ('open_bound.sells', (s.open_bound).sells, (c.bound).sells),
+            ('open_bound.value', (s.open_bound).value, coalesce((c.bound).value, 'Infinity'))
+        ) AS f (figure, ours, expected)
+        WHERE s.stream_id = ANY (p_account_ids) AND (s.open_bound).value IS NOT NULL
     )
     SELECT c.account_id, c.figure, c.subject, coalesce(c.ours, 0), coalesce(c.expected, 0)
     FROM compared AS c

@@ -1,10 +1,10 @@
--- sp_items_decide(items, exact) -> app.order_item[]
+-- sp_items_decide(items, care) -> app.order_item[]
 -- Judges the items that make orders by the risk rules, in their order: each sees those before it
--- that passed. The facts are read once for all items that share them, exact or cautious as
--- sp_risk_facts says. The caller holds the locks of the streams and of the users' rates.
+-- that passed. The facts are read once for all items that share them, with the care that
+-- sp_risk_facts names. The caller holds the locks of the streams and of the users' rates.
 -- Internal: sp_place_items. Test: test_sp_place_batch.py, test_sp_risk_model.py
 
-CREATE OR REPLACE FUNCTION app.sp_items_decide(p_items app.order_item[], p_exact boolean)
+CREATE OR REPLACE FUNCTION app.sp_items_decide(p_items app.order_item[], p_care integer)
 RETURNS app.order_item[]
 LANGUAGE plpgsql
 STABLE
@@ -21,6 +21,8 @@ DECLARE
     v_codes text[] := array_fill(NULL::text, ARRAY[cardinality(p_items)]);
     v_sizes numeric[] := array_fill(NULL::numeric, ARRAY[cardinality(p_items)]);
     v_arrivals numeric[] := v_sizes;
+    v_bounds app.open_bound[] := array_fill(NULL::app.open_bound, ARRAY[cardinality(p_items)]);
+    v_bounds_after app.open_bound[] := v_bounds;
 BEGIN
     FOR i IN
         WITH items AS (
@@ -37,7 +39,7 @@ BEGIN
                 k.*,
                 app.sp_risk_facts(
                     k.account_id, k.instrument_id, k.strategy_id, k.order_type, k.time_in_force,
-                    NULL, p_exact
+                    NULL, p_care
                 ) AS facts
             FROM (
                 SELECT DISTINCT
@@ -47,7 +49,8 @@ BEGIN
         )
         SELECT
             x.ordinal, x.side, x.quantity, x.limit_price, x.stop_price, x.place, x.desk,
-            x.person, f.facts, u.orders_per_minute_max, r.rate_at
+            x.person, f.facts,
+            u.orders_per_minute_max, r.rate_at
         FROM items AS x
         JOIN app.users AS u ON u.user_id = x.user_id
         LEFT JOIN app.user_rates AS r ON r.user_id = x.user_id
@@ -71,8 +74,14 @@ BEGIN
         END);
         IF v_codes[i.ordinal] IS NOT NULL THEN
             v_sizes[i.ordinal] := d.quantity_max;
+            v_bounds_after[i.ordinal] := v_bounds[i.desk];
             CONTINUE;
         END IF;
+        v_bounds[i.desk] := app.sp_bound_with(
+            coalesce(v_bounds[i.desk], (i.facts).bound), i.side, i.quantity,
+            coalesce(i.limit_price, i.stop_price), (i.facts).fixed_point_value
+        );
+        v_bounds_after[i.ordinal] := v_bounds[i.desk];
         v_orders[i.desk] := v_orders[i.desk] + 1;
         v_user_orders[i.person] := v_user_orders[i.person] + 1;
         v_bound[i.desk] := v_bound[i.desk] + d.opening;
@@ -93,7 +102,7 @@ BEGIN
                 ELSE x.order_id
             END,
             x.replayed, x.instrument_id, v_codes[x.ordinal], v_sizes[x.ordinal],
-            v_arrivals[x.ordinal]
+            v_arrivals[x.ordinal], v_bounds_after[x.ordinal]
         )::app.order_item
         FROM (SELECT y.* FROM unnest(p_items) AS y ORDER BY y.ordinal) AS x
     );

@@ -35,7 +35,7 @@ BEGIN
                 n.request_id, n.client_order_id, n.side, n.order_type, n.quantity, n.limit_price,
                 n.stop_price, n.time_in_force, n.expires_at
             ),
-            NULL, FALSE, NULL, NULL, NULL, NULL
+            NULL, FALSE, NULL, NULL, NULL, NULL, NULL
         )::app.order_item
         FROM (
             SELECT

@@ -71,7 +71,7 @@ BEGIN
                     THEN 'idempotency_key_reused'
             END,
             p.known_id, p.known_id IS NOT NULL OR p.place > 1, p.known_instrument_id, NULL, NULL,
-            NULL
+            NULL, NULL
         )::app.order_item
         FROM placed AS p
         ORDER BY p.ordinal

@@ -24,7 +24,7 @@ BEGIN
                 ELSE 'idempotency_key_reused'
             END,
             coalesce(i.order_id, f.order_id), i.replayed, i.instrument_id, i.reason_code,
-            i.quantity_max, i.arrival_price
+            i.quantity_max, i.arrival_price, i.bound
         )::app.order_item
         FROM unnest(p_items) AS i
         LEFT JOIN LATERAL (

@@ -20,9 +20,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM unnest(v_items) AS i WHERE i.fault IS NULL AND NOT i.replayed) THEN
         RETURN v_items;
     END IF;
-    FOR v_exact IN 0..1 LOOP
-        -- What passes by cautious facts passes.
-        v_items := app.sp_items_decide(v_items, v_exact = 1);
+    FOR v_care IN 0..2 LOOP
+        -- What passes by careless facts passes.
+        v_items := app.sp_items_decide(v_items, v_care);
         EXIT WHEN NOT EXISTS (
             SELECT FROM unnest(v_items) AS i WHERE i.reason_code IS NOT NULL
         );
@@ -63,7 +63,8 @@ BEGIN
             array_agg(i.order_id ORDER BY i.ordinal) AS orders,
             array_agg(i.request_id ORDER BY i.ordinal) AS request_ids,
             array_agg(i.reason_code ORDER BY i.ordinal) AS codes,
-            count(*) FILTER (WHERE i.reason_code IS NULL) AS passed
+            count(*) FILTER (WHERE i.reason_code IS NULL) AS passed,
+            (array_agg(i.bound ORDER BY i.ordinal DESC))[1] AS bound
         FROM unnest(v_items) AS i
         WHERE i.order_id = ANY(v_made)
         GROUP BY i.account_id
@@ -77,7 +78,7 @@ BEGIN
                 FROM app.streams AS s
                 JOIN app.risk_limits AS l ON l.account_id = s.stream_id
                 WHERE s.stream_id = v_batch.account_id AND v_batch.passed > 0
-            )
+            ), v_batch.bound
         );
         PERFORM app.sp_outbox_enqueue_all(
             v_batch.account_id, 'order.place.v1', v_batch.orders, v_batch.details,

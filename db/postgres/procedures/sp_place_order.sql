@@ -65,10 +65,10 @@ BEGIN
     v_instrument_id := app.sp_order_instrument(
         p_symbol, p_account_id, p_strategy_id, p_expires_at
     );
-    FOR v_exact IN 0..1 LOOP
+    FOR v_care IN 0..2 LOOP
         f := app.sp_risk_facts(
             p_account_id, v_instrument_id, p_strategy_id, p_order_type, p_time_in_force, NULL,
-            v_exact = 1
+            v_care
         );
         d := app.sp_risk_decide(
             p_side, p_quantity, 0, p_limit_price, p_stop_price, f, 0, 0, 0, 0
@@ -105,7 +105,11 @@ BEGIN
     ));
     PERFORM app.sp_audit_append(
         p_account_id, v_actor, 'order.place', v_detail,
-        CASE WHEN v_reason_code IS NULL THEN d.rate_at END
+        CASE WHEN v_reason_code IS NULL THEN d.rate_at END,
+        CASE WHEN v_reason_code IS NULL THEN app.sp_bound_with(
+            f.bound, p_side, v_order.quantity, coalesce(p_limit_price, p_stop_price),
+            f.fixed_point_value
+        ) END
     );
     IF v_reason_code IS NULL THEN
         PERFORM app.sp_outbox_enqueue(

@@ -45,7 +45,7 @@ BEGIN
         p_symbol, p_account_id, p_strategy_id, p_expires_at
     );
     f := app.sp_risk_facts(
-        p_account_id, v_instrument_id, p_strategy_id, p_order_type, p_time_in_force, NULL, TRUE
+        p_account_id, v_instrument_id, p_strategy_id, p_order_type, p_time_in_force, NULL, 2
     );
 
     RETURN QUERY

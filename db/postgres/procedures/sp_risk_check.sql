@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION app.sp_risk_check(
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    FOR v_exact IN 0..1 LOOP
+    FOR v_care IN 0..2 LOOP
         SELECT d.reason_code, d.quantity_max
         INTO reason_code, quantity_max
         FROM app.sp_risk_decide(
@@ -20,7 +20,7 @@ BEGIN
             p_order.stop_price,
             app.sp_risk_facts(
                 p_order.account_id, p_order.instrument_id, p_order.strategy_id,
-                p_order.order_type, p_order.time_in_force, p_order.order_id, v_exact = 1
+                p_order.order_type, p_order.time_in_force, p_order.order_id, v_care
             ),
             0, 0, 0, 0
         ) AS d;

@@ -1,16 +1,16 @@
--- sp_risk_facts(account, instrument, strategy, type, time in force, order left out, exact)
+-- sp_risk_facts(account, instrument, strategy, type, time in force, order left out, care)
 --               -> app.risk_facts
 -- What the risk rules look at; all orders that agree in these are judged by the same facts. Money
 -- is in the account's currency, by the latest rate; what has no rate is told, never left out in
 -- silence. An old price still values a position; none at all is told.
--- Unless asked to be exact, every open order is taken to open in full, and one at the market or in
--- another currency to have no price: what passes by that passes, what does not is looked at again.
+-- Open orders are looked at with the care asked for; what passes by less of it passes by more: 0 is
+-- the bound that is kept of them, where it is known, 1 is sp_open_orders, 2 is exact.
 -- Writes nothing; a caller that acts on the facts holds the stream lock.
 -- Internal: sp_risk_check, the procedures of placing. Test: test_sp_risk.py, test_sp_risk_money.py
 
 CREATE OR REPLACE FUNCTION app.sp_risk_facts(
     p_account_id bigint, p_instrument_id integer, p_strategy_id bigint, p_order_type text,
-    p_time_in_force text, p_order_id bigint, p_exact boolean
+    p_time_in_force text, p_order_id bigint, p_care integer
 )
 RETURNS app.risk_facts
 LANGUAGE plpgsql
@@ -19,7 +19,9 @@ AS $$
 DECLARE
     r record;
     h record;
-    o record;
+    o app.open_orders;
+    v_bound app.open_bound;
+    v_counted record;
 BEGIN
     SELECT
         a.currency, ARRAY(
@@ -44,7 +46,9 @@ BEGIN
             clock_timestamp() - p.received_at <= app.sp_quote_stale_after(p.source)
         ) IS NOT TRUE AS stale,
         i.multiplier * app.sp_fx_today(i.currency, a.currency) AS point_value,
-        l.position_quantity_max, l.open_orders_max, s.rate_at, l.orders_per_minute_max,
+        CASE WHEN i.currency = a.currency THEN i.multiplier END AS fixed_point_value,
+        l.position_quantity_max, l.open_orders_max, s.rate_at, s.open_bound,
+        l.orders_per_minute_max,
         l.daily_loss_max, l.leverage_max, coalesce(d.equity, 0) AS day_equity, (
             SELECT CASE WHEN count(*) = count(c.amount) THEN coalesce(sum(c.amount), 0) END
             FROM (
@@ -89,35 +93,18 @@ BEGIN
             FALSE AS unconverted
         INTO h;
     END IF;
-    IF p_exact THEN
+    v_bound := r.open_bound;
+    IF p_care = 2 THEN
         o := app.sp_risk_orders(p_account_id, p_instrument_id, p_order_id);
+    ELSIF p_care = 0 AND v_bound.value IS NOT NULL THEN
+        o := ROW(
+            v_bound.orders, v_bound.buys, v_bound.sells, v_bound.buys, v_bound.sells,
+            v_bound.value, FALSE, FALSE
+        )::app.open_orders;
     ELSE
-        SELECT
-            count(*) AS orders,
-            coalesce(sum(y.leaves) FILTER (WHERE y.buys), 0) AS buys,
-            coalesce(sum(y.leaves) FILTER (WHERE NOT y.buys), 0) AS sells,
-            coalesce(sum(y.leaves) FILTER (WHERE y.buys), 0) AS ahead_buys,
-            coalesce(sum(y.leaves) FILTER (WHERE NOT y.buys), 0) AS ahead_sells,
-            coalesce(sum(y.leaves * y.price * y.multiplier), 0) AS opening,
-            coalesce(bool_or(y.price IS NULL OR y.foreign_currency), FALSE) AS unpriced,
-            FALSE AS unconverted
-        INTO o
-        FROM (
-            SELECT
-                greatest(x.quantity, x.pending_quantity) - x.cum_quantity AS leaves,
-                coalesce(
-                    greatest(x.limit_price, x.pending_limit_price),
-                    greatest(x.stop_price, x.pending_stop_price)
-                ) AS price,
-                k.multiplier,
-                k.currency <> r.currency AS foreign_currency,
-                CASE WHEN x.instrument_id = p_instrument_id THEN x.side = 'buy' END AS buys
-            FROM app.orders AS x
-            JOIN app.instruments AS k ON k.instrument_id = x.instrument_id
-            WHERE x.account_id = p_account_id
-                AND x.status NOT IN ('denied', 'filled', 'canceled', 'rejected', 'expired')
-                AND (p_order_id IS NULL OR x.order_id <> p_order_id)
-        ) AS y;
+        v_counted := app.sp_open_orders(p_account_id, p_instrument_id, p_order_id);
+        o := v_counted.seen;
+        v_bound := v_counted.bound;
     END IF;
     RETURN ROW(
         clock_timestamp(), r.states, r.not_supported, r.tradable, r.allowed, r.tick_size,
@@ -128,7 +115,8 @@ BEGIN
         h.unpriced OR o.unpriced,
         r.point_value IS NULL OR r.cash IS NULL OR h.unconverted OR o.unconverted,
         r.cash + h.value, r.day_equity - r.cash - h.value, r.daily_loss_max,
-        (r.cash + h.value) * r.leverage_max - h.gross - o.opening, r.leverage_max
+        (r.cash + h.value) * r.leverage_max - h.gross - o.opening, r.leverage_max,
+        r.fixed_point_value, v_bound
     )::app.risk_facts;
 END
 $$;

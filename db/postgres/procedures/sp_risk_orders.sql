@@ -1,5 +1,5 @@
 -- sp_risk_orders(account, instrument, order left out)
---               -> (orders, buys, sells, ahead_buys, ahead_sells, opening, unpriced)
+--               -> app.open_orders
 -- What the open orders of an account have left: of the instrument per side, and what of it was
 -- placed before the order left out; opening is what those in the instrument's currency bind. Each
 -- binds what it would open after the earlier ones of its side have closed the position.
@@ -8,16 +8,9 @@
 CREATE OR REPLACE FUNCTION app.sp_risk_orders(
     p_account_id bigint,
     p_instrument_id integer,
-    p_order_id bigint,
-    OUT orders bigint,
-    OUT buys numeric,
-    OUT sells numeric,
-    OUT ahead_buys numeric,
-    OUT ahead_sells numeric,
-    OUT opening numeric,
-    OUT unpriced boolean,
-    OUT unconverted boolean
+    p_order_id bigint
 )
+RETURNS app.open_orders
 LANGUAGE sql
 STABLE
 AS $$

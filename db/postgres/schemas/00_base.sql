@@ -24,6 +24,29 @@ CREATE TABLE app.user_rates (
     rate_at timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 
+-- The most that all open orders of an account can bind: how many they are, what they have left to
+-- buy and to sell over all instruments, and its value at their own prices in the account's
+-- currency. The value is null when one of them has no price of its own or another currency.
+CREATE TYPE app.open_bound AS (
+    orders bigint,
+    buys numeric,
+    sells numeric,
+    value numeric
+);
+
+-- What the risk rules see of open orders: how many, what they have left of one instrument and what
+-- of it was placed earlier, and what opening all of them binds.
+CREATE TYPE app.open_orders AS (
+    orders bigint,
+    buys numeric,
+    sells numeric,
+    ahead_buys numeric,
+    ahead_sells numeric,
+    opening numeric,
+    unpriced boolean,
+    unconverted boolean
+);
+
 -- One narrow row per stream: 0 is the system's, the others carry their account's id. Its row lock
 -- is taken first by every writing procedure; it gives the gap-free sequence, the head of the audit
 -- chain, and commit order = outbox order.
@@ -32,7 +55,10 @@ CREATE TABLE app.streams (
     seq bigint NOT NULL DEFAULT 0,
     head bytea NOT NULL DEFAULT '\x',
     -- The one figure of the account's order rate (GCRA): when its next order is due by the rate.
-    rate_at timestamptz NOT NULL DEFAULT '-infinity'
+    rate_at timestamptz NOT NULL DEFAULT '-infinity',
+    -- Never less than what the account's open orders bind; raised by placing, refreshed when it
+    -- would deny, null when it is not known.
+    open_bound app.open_bound
 ) WITH (fillfactor = 50);
 
 INSERT INTO app.streams (stream_id) VALUES (0);
@@ -341,5 +367,9 @@ CREATE TYPE app.risk_facts AS (
     daily_loss_max numeric,
     -- What is left of it.
     buying_power numeric,
-    leverage_max numeric
+    leverage_max numeric,
+    -- point_value where no rate moves it: null for an instrument in another currency.
+    fixed_point_value numeric,
+    -- What all open orders of the account bind at most, as it was read or counted.
+    bound app.open_bound
 );
