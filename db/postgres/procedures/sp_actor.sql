@@ -7,7 +7,7 @@ RETURNS text
 LANGUAGE sql
 IMMUTABLE
 AS $$
-    SELECT 'user:' || p_user_id || CASE
+    SELECT 'user:' || p_user_id::text || CASE
         WHEN starts_with(p_session, 'token:') THEN ' ' || p_session
         ELSE ''
     END

@@ -10,14 +10,17 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     v_accounts bigint[] := ARRAY(
-        SELECT DISTINCT i.account_id
-        FROM unnest(p_items) AS i
-        JOIN app.account_members AS m ON m.account_id = i.account_id AND m.user_id = i.user_id
-        WHERE i.fault IS NULL
-            AND m.can_trade
-            AND NOT EXISTS (
-                SELECT FROM app.orders AS o WHERE o.client_order_id = i.client_order_id
-            )
+        SELECT DISTINCT m.account_id
+        FROM (
+            SELECT DISTINCT i.account_id, i.user_id
+            FROM unnest(p_items) AS i
+            WHERE i.fault IS NULL
+                AND NOT EXISTS (
+                    SELECT FROM app.orders AS o WHERE o.client_order_id = i.client_order_id
+                )
+        ) AS n
+        JOIN app.account_members AS m ON m.account_id = n.account_id AND m.user_id = n.user_id
+        WHERE m.can_trade
     );
 BEGIN
     IF cardinality(v_accounts) > 0 THEN

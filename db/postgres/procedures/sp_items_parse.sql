@@ -75,6 +75,8 @@ BEGIN
                 order_type, quantity, limit_price, stop_price, time_in_force, expires_at,
                 strategy_id, ordinal
             )
+            -- Each value is read once, not once for each of its uses.
+            OFFSET 0
         ) AS n
         ORDER BY n.ordinal
     );

@@ -27,13 +27,18 @@ BEGIN
     PERFORM app.sp_require_read_committed();
     v_items := app.sp_place_items(app.sp_items_parse(p_items, NULL, NULL, NULL));
     RETURN QUERY
+    WITH refusals AS (
+        SELECT f.fault, x.sqlstate, x.message
+        FROM (SELECT DISTINCT i.fault FROM unnest(v_items) AS i WHERE i.fault IS NOT NULL) AS f
+        CROSS JOIN LATERAL app.sp_refusal(f.fault) AS x
+    )
     SELECT
         i.ordinal, o.order_id, coalesce(o.client_order_id::text, i.client_order_id), o.account_id,
         o.status::text, o.reason_code, o.cum_quantity, o.average_price, i.replayed, o.created_at,
         o.updated_at, o.quantity_max, NULL::text, r.sqlstate, i.fault, r.message
     FROM unnest(v_items) AS i
     LEFT JOIN app.orders AS o ON o.order_id = i.order_id AND i.fault IS NULL
-    LEFT JOIN LATERAL app.sp_refusal(i.fault) AS r ON i.fault IS NOT NULL
+    LEFT JOIN refusals AS r ON r.fault = i.fault
     ORDER BY i.ordinal;
 END
 $$;
