@@ -13,6 +13,7 @@ depends_on = None
 FILES = (
     ("app_owner", "db/postgres/schemas/00_base.sql"),
     ("app_owner", "db/postgres/schemas/10_orders.sql"),
+    ("app_owner", "db/postgres/schemas/11_open_bound.sql"),
     ("app_owner", "db/postgres/schemas/30_notifications.sql"),
     ("app_owner", "app/outbox/schema.sql"),
     ("audit_owner", "app/audits/schema.sql"),
