@@ -18,7 +18,12 @@ STABLE
 AS $$
 DECLARE
     r record;
-    h record;
+    -- What the account holds: of the instrument, and the value of all of it, net and gross.
+    v_quantity numeric := 0;
+    v_value numeric := 0;
+    v_gross numeric := 0;
+    v_unpriced boolean := FALSE;
+    v_unconverted boolean := FALSE;
     o app.open_orders;
     v_bound app.open_bound;
     v_counted record;
@@ -73,12 +78,12 @@ BEGIN
 
     IF r.holds THEN
         SELECT
-            coalesce(sum(x.quantity) FILTER (WHERE x.instrument_id = p_instrument_id), 0) AS quantity,
-            coalesce(sum(w.value), 0) AS value,
-            coalesce(sum(abs(w.value)), 0) AS gross,
-            bool_or(m.price IS NULL) AS unpriced,
-            bool_or(m.price IS NOT NULL AND w.value IS NULL) AS unconverted
-        INTO h
+            coalesce(sum(x.quantity) FILTER (WHERE x.instrument_id = p_instrument_id), 0),
+            coalesce(sum(w.value), 0),
+            coalesce(sum(abs(w.value)), 0),
+            bool_or(m.price IS NULL),
+            bool_or(m.price IS NOT NULL AND w.value IS NULL)
+        INTO v_quantity, v_value, v_gross, v_unpriced, v_unconverted
         FROM app.positions AS x
         JOIN app.instruments AS k ON k.instrument_id = x.instrument_id
         LEFT JOIN market.last_prices AS m ON m.instrument_id = x.instrument_id
@@ -87,11 +92,6 @@ BEGIN
                 AS value
         ) AS w
         WHERE x.account_id = p_account_id AND x.quantity <> 0;
-    ELSE
-        SELECT
-            0::numeric AS quantity, 0::numeric AS value, 0::numeric AS gross, FALSE AS unpriced,
-            FALSE AS unconverted
-        INTO h;
     END IF;
     v_bound := r.open_bound;
     IF p_care = 2 THEN
@@ -109,13 +109,13 @@ BEGIN
     RETURN ROW(
         clock_timestamp(), r.states, r.not_supported, r.tradable, r.allowed, r.tick_size,
         r.lot_size, r.order_quantity_max, r.order_notional_max, r.price_collar, r.price, r.stale,
-        r.point_value, h.quantity, r.position_quantity_max, o.buys, o.sells, o.ahead_buys,
+        r.point_value, v_quantity, r.position_quantity_max, o.buys, o.sells, o.ahead_buys,
         o.ahead_sells, CASE WHEN p_order_id IS NULL THEN o.orders END, r.open_orders_max,
         CASE WHEN p_order_id IS NULL THEN r.rate_at END, r.orders_per_minute_max,
-        h.unpriced OR o.unpriced,
-        r.point_value IS NULL OR r.cash IS NULL OR h.unconverted OR o.unconverted,
-        r.cash + h.value, r.day_equity - r.cash - h.value, r.daily_loss_max,
-        (r.cash + h.value) * r.leverage_max - h.gross - o.opening, r.leverage_max,
+        v_unpriced OR o.unpriced,
+        r.point_value IS NULL OR r.cash IS NULL OR v_unconverted OR o.unconverted,
+        r.cash + v_value, r.day_equity - r.cash - v_value, r.daily_loss_max,
+        (r.cash + v_value) * r.leverage_max - v_gross - o.opening, r.leverage_max,
         r.fixed_point_value, v_bound
     )::app.risk_facts;
 END
