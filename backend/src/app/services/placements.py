@@ -155,7 +155,7 @@ class Placements:
         return [await self._outcome_of(it) for it in placements]
 
     async def _place_together(self, placements: list[Placement]) -> list[Outcome]:
-        async with self._database.transaction() as connection:
+        async with self._database.single_statement() as connection:
             found = await sp_orders.place_batch(connection, placements)
         if len(found) != len(placements):
             raise AppError("The procedure answered another number of orders.")
