@@ -18,12 +18,12 @@ STABLE
 AS $$
 DECLARE
     r record;
-    -- What the account holds: of the instrument, and the value of all of it, net and gross.
-    v_quantity numeric := 0;
-    v_value numeric := 0;
-    v_gross numeric := 0;
-    v_unpriced boolean := FALSE;
-    v_unconverted boolean := FALSE;
+    -- What the account holds, null when nothing: of the instrument, and the value of all of it.
+    v_quantity numeric;
+    v_value numeric;
+    v_gross numeric;
+    v_unpriced boolean;
+    v_unconverted boolean;
     o app.open_orders;
     v_bound app.open_bound;
     v_counted record;
@@ -109,14 +109,17 @@ BEGIN
     RETURN ROW(
         clock_timestamp(), r.states, r.not_supported, r.tradable, r.allowed, r.tick_size,
         r.lot_size, r.order_quantity_max, r.order_notional_max, r.price_collar, r.price, r.stale,
-        r.point_value, v_quantity, r.position_quantity_max, o.buys, o.sells, o.ahead_buys,
-        o.ahead_sells, CASE WHEN p_order_id IS NULL THEN o.orders END, r.open_orders_max,
+        r.point_value, coalesce(v_quantity, 0), r.position_quantity_max, o.buys, o.sells,
+        o.ahead_buys, o.ahead_sells, CASE WHEN p_order_id IS NULL THEN o.orders END,
+        r.open_orders_max,
         CASE WHEN p_order_id IS NULL THEN r.rate_at END, r.orders_per_minute_max,
-        v_unpriced OR o.unpriced,
-        r.point_value IS NULL OR r.cash IS NULL OR v_unconverted OR o.unconverted,
-        r.cash + v_value, r.day_equity - r.cash - v_value, r.daily_loss_max,
-        (r.cash + v_value) * r.leverage_max - v_gross - o.opening, r.leverage_max,
-        r.fixed_point_value, v_bound
+        coalesce(v_unpriced, FALSE) OR o.unpriced,
+        r.point_value IS NULL OR r.cash IS NULL OR coalesce(v_unconverted, FALSE)
+        OR o.unconverted,
+        r.cash + coalesce(v_value, 0), r.day_equity - r.cash - coalesce(v_value, 0),
+        r.daily_loss_max,
+        (r.cash + coalesce(v_value, 0)) * r.leverage_max - coalesce(v_gross, 0) - o.opening,
+        r.leverage_max, r.fixed_point_value, v_bound
     )::app.risk_facts;
 END
 $$;
