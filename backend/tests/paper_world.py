@@ -60,7 +60,10 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                raw = self.rfile.read(length)
+                if len(raw) < length:
+                    return  # The sender was killed amid his request.
                 expected = hmac.new(HMAC_KEY.encode(), raw, hashlib.sha256).hexdigest()
                 if self.headers["X-Bridge-Signature"] != expected:
                     receiver.forged += 1

@@ -27,6 +27,7 @@ from app.models.orm_base import (
     InstrumentKey,
     Key,
     Medium,
+    OpenBound,
     TextKey,
 )
 
@@ -64,6 +65,9 @@ class Stream(Base):
     seq: Mapped[int]
     head: Mapped[bytes]
     rate_at: Mapped[datetime]
+    open_bound: Mapped[tuple[int, Decimal, Decimal, Decimal | None] | None] = mapped_column(
+        OpenBound
+    )
 
 
 class UserRate(Base):

@@ -19,7 +19,9 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.types import UserDefinedType
 
 Small = Annotated[int, mapped_column(SmallInteger)]
 Medium = Annotated[int, mapped_column(Integer)]
@@ -34,6 +36,20 @@ StreamRef = Annotated[int, mapped_column(ForeignKey("app.streams.stream_id"))]
 OrderRef = Annotated[int, mapped_column(ForeignKey("app.orders.order_id"))]
 TextKey = Annotated[str, mapped_column(Text, primary_key=True)]
 MomentKey = Annotated[datetime, mapped_column(DateTime(timezone=True), primary_key=True)]
+
+
+class OpenBound(UserDefinedType[tuple[int, Decimal, Decimal, Decimal | None]]):
+    """What open orders bind at most: orders, quantity to buy, to sell, and value, if known."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """Name the type in SQL."""
+        return "app.open_bound"
+
+
+# By this name what reads tables finds it.
+ischema_names["app.open_bound"] = OpenBound
 
 
 class Base(DeclarativeBase):
