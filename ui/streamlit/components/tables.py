@@ -83,14 +83,13 @@ def orders(
         "Filled": cells([row.cum_quantity for row in rows], formats.STEP_MIN),
         "Average": _prices([row.average_price for row in rows], rows, finer=2),
     }
+    if any(row.reason_code for row in rows):
+        columns |= {"Why": [formats.reason(row.reason_code) for row in rows]}
     columns |= {
         "Currency": [row.currency for row in rows],
         "Account": [_named(names, row.account_id) for row in rows],
         "Placed (UTC)": [formats.stamp(row.created_at) for row in rows],
     }
-    # The longest comes last: where the table is too narrow, nothing is behind it.
-    if any(row.reason_code for row in rows):
-        columns |= {"Why": [formats.reason(row.reason_code) for row in rows]}
     return styled(
         pd.DataFrame(columns),
         {"Quantity": formats.quantity, "Filled": formats.quantity, "Average": _as_is},
