@@ -138,10 +138,11 @@ async def watch(browser: Browser, platform: Platform, screen: str) -> None:
     await person.page.get_by_role("button", name="viewer").click()
     await person.page.get_by_role("button", name="Notifications").click()
     dialog = person.page.get_by_role("dialog", name="Notifications")
-    await dialog.get_by_label("Name", exact=True).fill("desk")
+    # A name of its own: a new channel never replaces another.
+    await dialog.get_by_label("Name", exact=True).fill(f"desk-{screen}")
     await dialog.get_by_label("Address", exact=True).fill("jsons://hook.invalid/news")
     await dialog.get_by_role("button", name="Save").click()
-    await dialog.get_by_text("desk is saved.").wait_for()
+    await dialog.get_by_text(f"desk-{screen} is saved.").wait_for()
     await camera.take(person, "notifications")
     await person.context.close()
 
