@@ -19,11 +19,11 @@ RETURN sha256(p_outer || sha256(p_inner || p_message));
 -- app_owner may set (roles.sql), and no reader. This one names C functions of the server whose
 -- errors would be logged at length; none is called so, and it takes letters, digits, commas and
 -- white space alone. The first call of a transaction pays for every expression: few of them, and
--- one query.
+-- one query. No setting may change while several processes read for one statement: parallel unsafe.
 CREATE OR REPLACE FUNCTION security.token_accounts() RETURNS bigint[]
 LANGUAGE plpgsql
 STABLE
-PARALLEL RESTRICTED
+PARALLEL UNSAFE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -80,7 +80,7 @@ $$;
 CREATE OR REPLACE FUNCTION security.token_user() RETURNS uuid
 LANGUAGE plpgsql
 STABLE
-PARALLEL RESTRICTED
+PARALLEL UNSAFE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
