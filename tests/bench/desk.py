@@ -1,5 +1,6 @@
 """A desk with a past: 1,000 accounts, a million orders; of any smaller size for tests."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -28,6 +29,12 @@ def administrator(root: psycopg.Connection) -> UUID:
     (found,) = root.execute("SELECT user_id FROM app.users WHERE role = 'admin' LIMIT 1")
     user_id: UUID = found[0]
     return user_id
+
+
+def everything(root: psycopg.Connection, asked: Asked) -> Asked:
+    """Return the same questions about all accounts, as an administrator asks them."""
+    (found,) = root.execute("SELECT array_agg(account_id ORDER BY account_id) FROM app.accounts")
+    return replace(asked, account_ids=tuple(found[0]))
 
 
 def asked_by(root: psycopg.Connection, user_id: UUID) -> Asked:

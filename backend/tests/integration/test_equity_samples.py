@@ -1,6 +1,8 @@
 """What accounts were worth: sampled as they are, drawn in few points, told by the day."""
 
 import json
+import random
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +15,15 @@ from read_tokens import read, sign
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Past:
+    """An account's samples and what was paid in or out, oldest first."""
+
+    opened_at: datetime
+    samples: list[tuple[datetime, Decimal]]
+    paid: list[tuple[datetime, int]]
 
 
 class Desk:
@@ -261,6 +272,51 @@ async def test_days_of_several_accounts_add_up_and_idle_days_are_left_out(desk: 
         (since, 200, 210, 10),
         (since + 3 * DAY, 210, 200, -10),
     ]
+
+
+def expected_day(accounts: list[Past], since: datetime) -> tuple[Decimal, ...] | None:
+    """Work a day out account by account: worth at its start and end, and what was paid."""
+    sums, sampled = [Decimal(0)] * 3, False
+    for it in accounts:
+        upto = [one for one in it.samples if one[0] < since + DAY]
+        if not upto:
+            continue
+        before = [one for one in it.samples if one[0] < since]
+        if not before and it.opened_at < since:
+            before = it.samples[:1]
+        start_at, start = before[-1] if before else (datetime.min.replace(tzinfo=UTC), Decimal(0))
+        end_at, end = upto[-1]
+        flow = sum(amount for at, amount in it.paid if start_at < at <= end_at)
+        sums = [one + more for one, more in zip(sums, (start, end, flow), strict=True)]
+        sampled = sampled or end_at >= since
+    return tuple(sums) if sampled else None
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_days_are_those_of_a_plain_reckoning(desk: Desk, seed: int) -> None:
+    # Hours of ten days, so that moments meet: a payment in the very moment of a sample, too.
+    dice, start = random.Random(seed), NOON.replace(hour=0) - 10 * DAY
+    hours = [start + timedelta(hours=hour) for hour in range(-48, 240, 3)]
+    accounts, ids = [], [desk.first, desk.second, await desk.account(cash=None)]
+    for account_id in ids:
+        opened_at = dice.choice([start - 5 * DAY, *hours])
+        later = [at for at in hours if at >= opened_at]
+        samples = sorted(dice.sample(later, dice.randint(0, min(12, len(later)))))
+        paid = sorted(dice.sample(later, dice.randint(0, min(8, len(later)))))
+        worth = [(at, Decimal(dice.randint(900, 1100))) for at in samples]
+        flows = [(at, dice.choice([-30, 20, 500])) for at in paid]
+        await desk.root.execute("DELETE FROM app.cash_movements WHERE account_id = $1", account_id)
+        await desk.opened(account_id, opened_at)
+        for at, equity in worth:
+            await desk.sampled(account_id, at, equity)
+        for at, amount in flows:
+            await desk.paid(account_id, at, amount)
+        accounts.append(Past(opened_at, worth, flows))
+    rows = await desk.days(*ids, since=start.date(), until=start.date() + 11 * DAY)
+    days = {start.date() + n * DAY: expected_day(accounts, start + n * DAY) for n in range(12)}
+    told = {r["day"]: (r["equity_start"], r["equity_end"], r["net_flow"]) for r in rows}
+    assert told == {day: figures for day, figures in days.items() if figures}
+    assert all(r["pnl"] == r["equity_end"] - r["equity_start"] - r["net_flow"] for r in rows)
 
 
 async def test_a_day_counts_its_fills_and_fees(desk: Desk) -> None:

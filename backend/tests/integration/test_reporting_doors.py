@@ -25,6 +25,7 @@ def calls(world: World) -> dict[str, Arguments]:
         "equity_curve": ("$1, $2, $3, $4", [both, now - DAY, now + DAY, 100]),
         "daily_pnl": ("$1, $2, $3", [both, (now - DAY).date(), (now + DAY).date()]),
         "bars_between": ("$1, $2, $3, $4", ["AAPL", now - DAY, now + DAY, 100]),
+        "newest_orders": ("$1, NULL, 100", [both]),
         "order_timeline": ("$1", [1]),
         "health": ("$1", [both]),
         "market_clock": ("", []),
@@ -161,7 +162,9 @@ async def test_every_function_shows_a_member_his_accounts_alone(world: World) ->
                 assert account_id == world.first, function
                 shown.add(function)
     # The others add up or name no account; what they may add is what the policies show.
-    assert shown == {"attribution_since", "fifo_lots", "fifo_realized", "outbox_health"}
+    assert shown == {
+        "attribution_since", "fifo_lots", "fifo_realized", "newest_orders", "outbox_health",
+    }  # fmt: skip
 
 
 async def test_no_function_shows_a_stranger_what_is_of_accounts(world: World) -> None:

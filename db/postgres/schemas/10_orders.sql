@@ -294,7 +294,10 @@ CREATE TABLE app.executions (
 );
 
 CREATE INDEX executions_order_idx ON app.executions (order_id);
-CREATE INDEX executions_account_idx ON app.executions (account_id, executed_at DESC);
+CREATE INDEX executions_account_idx
+ON app.executions (account_id, executed_at DESC, execution_id DESC);
+-- The newest of a desk with many accounts.
+CREATE INDEX executions_time_idx ON app.executions (executed_at DESC, execution_id DESC);
 
 CREATE FUNCTION app.refuse_execution_change() RETURNS trigger
 LANGUAGE plpgsql

@@ -35,7 +35,8 @@ BEGIN
         EXECUTE 'DROP VIEW ' || v_views || ' CASCADE';
     END IF;
     IF v_functions IS NOT NULL THEN
-        EXECUTE 'DROP ROUTINE ' || v_functions;
+        -- What returns rows of a view has gone with it.
+        EXECUTE 'DROP ROUTINE IF EXISTS ' || v_functions;
     END IF;
 END
 $$;
@@ -257,11 +258,11 @@ JOIN app.orders AS o ON o.order_id = v.order_id;
 CREATE VIEW reporting.bars WITH (security_invoker = TRUE) AS
 SELECT
     i.symbol, b.resolution, b.bar_at, b.open, b.high, b.low, b.close, b.volume, b.source,
-    b.original_date
+    b.original_date, b.instrument_id
 FROM market.bars AS b
 JOIN app.instruments AS i ON i.instrument_id = b.instrument_id;
 
 CREATE VIEW reporting.quotes WITH (security_invoker = TRUE) AS
-SELECT i.symbol, q.quote_at, q.price, q.source
+SELECT i.symbol, q.quote_at, q.price, q.source, q.instrument_id
 FROM market.quotes AS q
 JOIN app.instruments AS i ON i.instrument_id = q.instrument_id;

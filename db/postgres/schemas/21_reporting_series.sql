@@ -1,4 +1,4 @@
--- What the screen draws over time: the equity curve, the days, the prices of an instrument.
+-- What the screen draws over time: the equity curve, the prices of an instrument.
 -- Laid anew, as app_owner, after the views of 20_reporting.sql, through which alone it reads: with
 -- the rights and policies of who asks. Holds no data.
 
@@ -43,19 +43,24 @@ AS $$
         ) AS l ON TRUE
         WHERE a.account_id = ANY (p_account_ids)
     ),
+    -- An answer looks 50,000 times at most: the curve of more than thirty accounts has fewer points.
     span AS (
         SELECT
             min(c.first_at) AS first_at,
             max(c.last_at) AS last_at,
-            greatest(least(p_max_points, 5000), 2) - 1 AS steps,
-            greatest(
-                (max(c.last_at) - min(c.first_at)) / (greatest(least(p_max_points, 5000), 2) - 1),
-                interval '1 s'
-            ) AS width
+            s.steps,
+            greatest((max(c.last_at) - min(c.first_at)) / s.steps, interval '1 s') AS width
         FROM chosen AS c
+        CROSS JOIN (
+            SELECT greatest(least(p_max_points, 5000, 50000 / count(*)), 2) - 1 AS steps
+            FROM chosen AS k
+            HAVING count(*) > 0
+        ) AS s
+        GROUP BY s.steps
     ),
     grid AS (
         SELECT
+            g.step,
             s.first_at + (g.step - 1) * s.width AS since,
             CASE
                 WHEN g.step = max(g.step) OVER () THEN s.last_at
@@ -70,25 +75,39 @@ AS $$
             )::integer
         ) AS g (step)
     ),
-    points AS (
+    -- The last sample of each account since the point before; bounded on both sides, so that it is
+    -- looked for in one partition or two.
+    samples AS (
         SELECT
-            max(h.equity_at) AS equity_at,
-            c.currency,
-            sum(coalesce(h.equity, c.equity_before)) AS equity
+            g.step, g.since, c.account_id, c.currency, c.equity_before, h.equity_at, h.equity,
+            count(h.equity) OVER (PARTITION BY c.account_id ORDER BY g.step) AS run
         FROM grid AS g
         CROSS JOIN chosen AS c
-        -- Bounded on both sides, so that a short window reads few partitions.
         LEFT JOIN LATERAL (
             SELECT h.equity_at, h.equity FROM reporting.equity_history AS h
             WHERE h.account_id = c.account_id
                 AND h.currency = c.currency
-                AND h.equity_at BETWEEN p_from AND g.until
+                AND h.equity_at > g.since
+                AND h.equity_at <= g.until
             ORDER BY h.equity_at DESC
             LIMIT 1
-        ) AS h ON TRUE
-        GROUP BY g.since, g.until, c.currency
+        ) AS h ON c.first_at <= g.until AND c.last_at > g.since
+    ),
+    -- A sample stands until the next.
+    standing AS (
+        SELECT
+            s.step, s.since, s.currency, s.equity_at,
+            coalesce(
+                max(s.equity) OVER (PARTITION BY s.account_id, s.run), s.equity_before
+            ) AS equity
+        FROM samples AS s
+    ),
+    points AS (
+        SELECT max(s.equity_at) AS equity_at, s.currency, sum(s.equity) AS equity
+        FROM standing AS s
+        GROUP BY s.step, s.currency
         -- Nothing new between this point and the one before.
-        HAVING max(h.equity_at) > g.since
+        HAVING count(s.equity_at) > 0
     )
     SELECT
         p.equity_at,
@@ -99,138 +118,6 @@ AS $$
         ), 0), 0) - 1
     FROM points AS p
     ORDER BY p.equity_at, p.currency
-$$;
-
--- daily_pnl(accounts, first day, last day) -> the UTC days of the accounts together, per currency
--- A day goes from the last sample before it to the last sample in it, and counts what was paid in
--- or out between the two. An account opened that day begins with nothing; one that was never
--- sampled before begins with its first sample. Days on which nothing was sampled are left out, and
--- days of which money paid or a fee has no rate to the account's currency. traded is the value of
--- what was bought and sold, null when some of it has no rate.
-CREATE FUNCTION reporting.daily_pnl(p_account_ids bigint [], p_from_day date, p_to_day date)
-RETURNS TABLE (
-    day date,
-    currency text,
-    equity_start numeric,
-    equity_end numeric,
-    net_flow numeric,
-    pnl numeric,
-    fees numeric,
-    executions bigint,
-    traded numeric
-)
-LANGUAGE sql
-STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    WITH days AS (
-        SELECT
-            d.day,
-            d.day::timestamp AT TIME ZONE 'UTC' AS since,
-            (d.day + 1)::timestamp AT TIME ZONE 'UTC' AS until
-        FROM (
-            SELECT min(h.equity_at) AS first_at
-            FROM reporting.accounts AS a
-            CROSS JOIN LATERAL (
-                SELECT h.equity_at FROM reporting.equity_history AS h
-                WHERE h.account_id = a.account_id AND h.currency = a.currency
-                ORDER BY h.equity_at
-                LIMIT 1
-            ) AS h
-            WHERE a.account_id = ANY (p_account_ids)
-        ) AS f
-        CROSS JOIN LATERAL (
-            SELECT g.day::date AS day
-            FROM generate_series(
-                greatest(p_from_day, (f.first_at AT TIME ZONE 'UTC')::date)::timestamp,
-                least(p_to_day, (now() AT TIME ZONE 'UTC')::date)::timestamp,
-                interval '1 day'
-            ) AS g (day)
-        ) AS d
-    ),
-    parts AS (
-        SELECT
-            d.day,
-            a.currency,
-            coalesce(b.equity, 0) AS equity_start,
-            e.equity AS equity_end,
-            e.equity_at >= d.since AS sampled,
-            (
-                SELECT CASE
-                    WHEN count(*) = count(m.amount_converted)
-                        THEN coalesce(sum(m.amount_converted), 0)
-                END
-                FROM reporting.cash_movements AS m
-                WHERE m.account_id = a.account_id
-                    AND m.created_at > coalesce(b.equity_at, '-infinity')
-                    AND m.created_at <= e.equity_at
-            ) AS net_flow,
-            x.fees,
-            x.executions,
-            x.traded
-        FROM days AS d
-        CROSS JOIN reporting.accounts AS a
-        CROSS JOIN LATERAL (
-            SELECT h.equity_at, h.equity FROM reporting.equity_history AS h
-            WHERE h.account_id = a.account_id AND h.currency = a.currency AND h.equity_at < d.until
-            ORDER BY h.equity_at DESC
-            LIMIT 1
-        ) AS e
-        LEFT JOIN LATERAL (
-            SELECT c.equity_at, c.equity
-            FROM (
-                (
-                    SELECT 1 AS choice, h.equity_at, h.equity
-                    FROM reporting.equity_history AS h
-                    WHERE h.account_id = a.account_id
-                        AND h.currency = a.currency
-                        AND h.equity_at < d.since
-                    ORDER BY h.equity_at DESC
-                    LIMIT 1
-                )
-                UNION ALL
-                (
-                    SELECT 2, h.equity_at, h.equity
-                    FROM reporting.equity_history AS h
-                    WHERE a.created_at < d.since
-                        AND h.account_id = a.account_id
-                        AND h.currency = a.currency
-                        AND h.equity_at >= d.since
-                    ORDER BY h.equity_at
-                    LIMIT 1
-                )
-            ) AS c
-            ORDER BY c.choice
-            LIMIT 1
-        ) AS b ON TRUE
-        CROSS JOIN LATERAL (
-            SELECT
-                CASE WHEN count(r.fee) = count(r.fee_converted)
-                    THEN coalesce(sum(r.fee_converted), 0) END AS fees,
-                count(*) AS executions,
-                CASE WHEN count(*) = count(r.notional_converted)
-                    THEN coalesce(sum(r.notional_converted), 0) END AS traded
-            FROM reporting.executions AS r
-            WHERE r.account_id = a.account_id
-                AND r.executed_at >= d.since
-                AND r.executed_at < d.until
-        ) AS x
-        WHERE a.account_id = ANY (p_account_ids)
-    )
-    SELECT
-        p.day,
-        p.currency,
-        sum(p.equity_start),
-        sum(p.equity_end),
-        sum(p.net_flow),
-        sum(p.equity_end - p.equity_start - p.net_flow),
-        sum(p.fees),
-        sum(p.executions)::bigint,
-        CASE WHEN count(*) = count(p.traded) THEN sum(p.traded) END
-    FROM parts AS p
-    GROUP BY p.day, p.currency
-    HAVING bool_or(p.sampled) AND bool_and(num_nulls(p.net_flow, p.fees) = 0)
-    ORDER BY p.day, p.currency
 $$;
 
 -- bars_between(symbol, from, to, bars) -> prices of an instrument, oldest first, at most so many

@@ -1,5 +1,5 @@
 -- What the reports read of results: by day and month, by symbol and strategy, and what it cost.
--- Laid anew, as app_owner, after 21_reporting_series.sql and 23_reporting_risk.sql, through which
+-- Laid anew, as app_owner, after 21_reporting_days.sql and 23_reporting_risk.sql, through which
 -- it reads: with the rights and policies of who asks. Holds no data.
 
 CREATE AGGREGATE reporting.product (double precision) (

@@ -57,7 +57,8 @@ AS $$
         ) AS v
         GROUP BY v.account_id, v.symbol, v.strategy
     ),
-    marks AS (
+    -- Once for each symbol, and by the instrument's key, so that a price is the end of an index.
+    marks AS MATERIALIZED (
         SELECT
             i.symbol,
             i.currency,
@@ -66,7 +67,7 @@ AS $$
             coalesce(
                 (
                     SELECT q.price FROM reporting.quotes AS q
-                    WHERE q.symbol = i.symbol
+                    WHERE q.instrument_id = i.instrument_id
                         AND q.quote_at < p_from
                         AND q.quote_at > p_from - interval '7 days'
                     ORDER BY q.quote_at DESC
@@ -74,7 +75,7 @@ AS $$
                 ),
                 (
                     SELECT b.close FROM reporting.bars AS b
-                    WHERE b.symbol = i.symbol
+                    WHERE b.instrument_id = i.instrument_id
                         AND b.resolution = '1d'
                         AND b.bar_at <= p_from - interval '1 day'
                     ORDER BY b.bar_at DESC

@@ -159,6 +159,7 @@ GRANT EXECUTE ON FUNCTION
     reporting.equity_curve,
     reporting.daily_pnl,
     reporting.bars_between,
+    reporting.newest_orders,
     reporting.order_timeline,
     reporting.health,
     reporting.market_clock,

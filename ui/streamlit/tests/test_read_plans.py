@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
-from bench.desk import SCRIPT, TRADER, asked_by, freshen
+from bench.desk import SCRIPT, TRADER, administrator, asked_by, everything, freshen
 from bench.readers import CASES, Asked, readers, statement
-from bench.reading import Reader, large_relations, plans, reader, scans
+from bench.reading import Reader, as_user, large_relations, plans, reader, scans
 from bench.templates import fill
 from fixtures_postgres import Cluster
 
@@ -15,17 +15,25 @@ from fixtures_postgres import Cluster
 pytestmark = pytest.mark.xdist_group("read_plans")
 
 DATABASE = "read_plans"
+# What a server thinks that has many cores to spare.
+WORKERS_ARE_CHEAP = (
+    "SELECT set_config(name, '0', FALSE) FROM unnest(ARRAY["
+    "'parallel_setup_cost', 'parallel_tuple_cost', 'min_parallel_table_scan_size',"
+    " 'min_parallel_index_scan_size']) AS name"
+)
 # Large enough for the planner to care.
-SIZES = {"accounts": 100, "users": 50, "orders": 30_000, "bars": 50_000, "samples": 100}
+SIZES = {"accounts": 250, "users": 50, "orders": 30_000, "bars": 50_000, "samples": 100}
 
 
 @dataclass(frozen=True)
 class Desk:
-    """A filled desk, its superuser, and one of its traders."""
+    """A filled desk, its superuser, one of its traders, and who may see all of it."""
 
     root: psycopg.Connection
     trader: Reader
     asked: Asked
+    admin: Reader
+    everything: Asked
     large: set[str]
 
     def scanned(self, name: str) -> set[str]:
@@ -45,7 +53,9 @@ def desk(cluster: Cluster) -> Iterator[Desk]:
         ):
             fill(root, SCRIPT, SIZES)
             freshen(root)
-            yield Desk(root, trader, asked_by(root, TRADER), large_relations(root))
+            asked = asked_by(root, TRADER)
+            admin = as_user(cluster, trader, administrator(root))
+            yield Desk(root, trader, asked, admin, everything(root, asked), large_relations(root))
     finally:
         cluster.drop_database(DATABASE)
 
@@ -65,6 +75,25 @@ def test_no_plan_scans_a_large_table(desk: Desk) -> None:
     # The trader who asks here has no right to the audit log.
     silent -= {"audit_extract_30_days"}
     assert not silent, "a question without rows says little of its plan"
+
+
+@pytest.mark.parametrize("name", ["orders", "orders_refused", "executions"])
+def test_what_is_newest_of_all_accounts_is_read_from_an_end(desk: Desk, name: str) -> None:
+    assert len(desk.everything.account_ids) == SIZES["accounts"]
+    found = str(plans(desk.root, desk.admin, statement(CASES[name], desk.everything)))
+    assert "'Limit'" in found
+    # Whoever sorts has read all of a past first.
+    assert "'Sort'" not in found
+
+
+def test_who_may_see_all_is_answered_where_workers_are_cheap(desk: Desk) -> None:
+    # What is kept of a token is a setting, and none may change while several read together.
+    desk.admin.connection.execute(WORKERS_ARE_CHEAP)
+    try:
+        for case in CASES.values():
+            assert desk.admin.read(statement(case, desk.everything))[0]
+    finally:
+        desk.admin.connection.rollback()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -21,6 +21,16 @@ from services.models import Order, User
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = datetime(2100, 1, 1, tzinfo=UTC)
+# So many that the newest are read from the end of all orders.
+CROWD = tuple(range(10**6, 10**6 + ro_db.MANY_ACCOUNTS + 1))
+FILL = """
+INSERT INTO app.executions (
+    order_id, account_id, instrument_id, source, exec_base, side, quantity, price, currency,
+    executed_at
+)
+SELECT o.order_id, o.account_id, o.instrument_id, 'test', 'x', o.side, 1, 100, 'USD', now()
+FROM app.orders AS o WHERE o.account_id = $1
+"""
 QUESTIONS: dict[str, Callable[[User, tuple[int, ...]], Any]] = {
     "accounts": lambda user, ids: ro_db.accounts(user),
     "account_summary": ro_db.account_summary,
@@ -114,6 +124,14 @@ async def test_two_users_never_see_each_others_rows(desk: Desk, question: str) -
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
+async def test_among_very_many_accounts_a_user_sees_his_own(desk: Desk, question: str) -> None:
+    both = (desk.alices, desk.bobs, *CROWD)
+    for user, account_id in ((desk.alice, desk.alices), (desk.bob, desk.bobs)):
+        rows = await ask(question, user, *both)
+        assert {getattr(row, "account_id", account_id) for row in rows} <= {account_id}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
 async def test_naming_anothers_account_shows_nothing(desk: Desk, question: str) -> None:
     for _ in range(2):
         theirs = await ask(question, desk.bob, desk.alices)
@@ -141,12 +159,37 @@ async def test_every_question_has_rows_of_its_dataclass(desk: Desk) -> None:
     assert await asyncio.to_thread(ro_db.bars, desk.alice, "AAPL", START, END) == []
 
 
+@pytest.mark.parametrize("crowd", [(), CROWD])
 @pytest.mark.parametrize(
     ("status_filter", "count"), [("all", 1), ("open", 1), ("filled", 0), ("refused", 0)]
 )
-async def test_orders_are_chosen_by_their_state(desk: Desk, status_filter: str, count: int) -> None:
-    found = await asyncio.to_thread(ro_db.orders, desk.alice, (desk.alices,), status_filter)
+async def test_orders_are_chosen_by_their_state(
+    desk: Desk, status_filter: str, count: int, crowd: tuple[int, ...]
+) -> None:
+    accounts = (desk.alices, *crowd)
+    found = await asyncio.to_thread(ro_db.orders, desk.alice, accounts, status_filter)
     assert len(found) == count
+
+
+async def test_of_very_many_accounts_the_newest_orders_come_first(desk: Desk) -> None:
+    keys = [await desk.place(desk.alice, desk.alices) for _ in range(3)]
+    arguments = (desk.alice, (desk.alices, *CROWD), "all", 2)
+    found = await asyncio.to_thread(ro_db.orders, *arguments)
+    assert [order.client_order_id for order in found] == keys[:0:-1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "count"),
+    [(None, None, 1), (-1, None, 1), (None, 1, 1), (-1, 1, 1), (1, None, 0), (None, -1, 0)],
+)
+async def test_a_span_of_executions_may_be_open_at_either_end(
+    desk: Desk, before: int | None, after: int | None, count: int
+) -> None:
+    await desk.root.execute(FILL, desk.alices)
+    now = datetime.now(UTC)
+    ends = [None if hours is None else now + timedelta(hours=hours) for hours in (before, after)]
+    arguments = (desk.alice, (desk.alices,), 200, *ends)
+    assert len(await asyncio.to_thread(ro_db.executions, *arguments)) == count
 
 
 async def test_an_order_is_found_by_its_id_at_once(desk: Desk) -> None:

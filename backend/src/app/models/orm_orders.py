@@ -172,7 +172,11 @@ class Execution(Base):
             name="executions_report_key",
         ),
         Index("executions_order_idx", "order_id"),
-        Index("executions_account_idx", "account_id", text("executed_at DESC")),
+        Index(
+            "executions_account_idx",
+            *("account_id", text("executed_at DESC"), text("execution_id DESC")),
+        ),
+        Index("executions_time_idx", text("executed_at DESC"), text("execution_id DESC")),
         {"schema": "app"},
     )
     execution_id: Mapped[Key]

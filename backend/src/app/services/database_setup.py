@@ -227,6 +227,7 @@ def repeatable_files(settings: SetupSettings) -> list[str]:
         "db/postgres/security/token.sql",
         "db/postgres/schemas/20_reporting.sql",
         "db/postgres/schemas/20_reporting_money.sql",
+        "db/postgres/schemas/21_reporting_days.sql",
         "db/postgres/schemas/21_reporting_series.sql",
         "db/postgres/schemas/22_reporting_orders.sql",
         "db/postgres/schemas/23_reporting_lots.sql",
