@@ -126,6 +126,11 @@ def plans(superuser: psycopg.Connection, reader: Reader, statement: Statement) -
     return found
 
 
+def time_limit_s() -> float:
+    """Return after how many seconds the screen gives a question up."""
+    return float(screen("services.database").STATEMENT_TIMEOUT_MS) / 1000
+
+
 def scans(plan: Any) -> Iterator[str]:
     """Return which relations a plan reads from end to end."""
     if isinstance(plan, dict):

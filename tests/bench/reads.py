@@ -5,9 +5,11 @@ usage: python tests/bench/reads.py [--seconds 2] [--rounds 5] [--cpu] [--fill-on
 Each question of the screen (services/ro_db.py) is asked in turns with row security, as app_read
 with a trader's signed token, and without, by a role that is exempt; the ratio is that of the
 medians. With --cpu what both sides worked counts instead of the time that passed, for a machine
-that others use. No plan may scan a large table. place_10m_vs_empty compares placing into a database
-of ten million orders with placing into an empty one. Rows go to .run/bench/reads.json; exits 1 when
-a goal is missed. The first run fills databases that are kept under .run/bench.
+that others use. No plan may scan a large table. The rows all_... are asked by an administrator
+about all accounts at once, and compared with the time after which the screen gives up.
+place_10m_vs_empty compares placing into a database of ten million orders with placing into an empty
+one. Rows go to .run/bench/reads.json; exits 1 when a goal is missed. The first run fills databases
+that are kept under .run/bench.
 """
 
 import argparse
@@ -26,7 +28,7 @@ for _folder in ("tests", "backend/tests", "ops", "tests/crash"):
 import psycopg  # noqa: E402
 from bench import place_10m  # noqa: E402
 from bench.bench_cluster import DATABASE, superuser  # noqa: E402
-from bench.desk import TEMPLATE, TRADER, administrator, asked_by, freshen  # noqa: E402
+from bench.desk import TEMPLATE, TRADER, administrator, asked_by, everything, freshen  # noqa: E402
 from bench.readers import CASES, Asked, Case, Statement, statement  # noqa: E402
 from bench.reading import (  # noqa: E402
     FREE_ROLE,
@@ -37,6 +39,7 @@ from bench.reading import (  # noqa: E402
     plans,
     reader,
     scans,
+    time_limit_s,
 )
 from bench.templates import KEPT, say, served  # noqa: E402
 
@@ -47,6 +50,8 @@ GOAL = 0.85
 WARM_UP = 12
 CALLS_MIN = 20
 PREFIX = "reads_"
+OF_ALL = "all_"
+CALLS_OF_ALL = 5
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class World:
     secured: Reader
     free: Reader
     admin: Reader
+    everything: Asked
     large: set[str]
 
 
@@ -65,7 +71,7 @@ def main() -> int:
     """Measure the rows that were asked for; print and write them."""
     options = read_options()
     report = []
-    readers = {f"{PREFIX}{name}": case for name, case in CASES.items()}
+    readers = {f"{it}{name}": case for it in (PREFIX, OF_ALL) for name, case in CASES.items()}
     chosen = {name: it for name, it in readers.items() if not options.rows or name in options.rows}
     placing = not options.rows or place_10m.NAME in options.rows
     if chosen:
@@ -96,10 +102,16 @@ def measure_readers(chosen: dict[str, Case], options: argparse.Namespace) -> lis
                 reader(cluster, DATABASE, FREE_ROLE, TRADER, by_cpu=options.cpu) as free,
             ):
                 admin = as_user(cluster, secured, administrator(root))
-                large = large_relations(root)
-                world = World(asked_by(root, TRADER), root, secured, free, admin, large)
+                asked = asked_by(root, TRADER)
+                world = World(
+                    asked, root, secured, free, admin, everything(root, asked),
+                    large_relations(root),
+                )  # fmt: skip
                 return [
-                    measured(name, case, world, options.seconds) for name, case in chosen.items()
+                    of_all(name, case, world)
+                    if name.startswith(OF_ALL)
+                    else measured(name, case, world, options.seconds)
+                    for name, case in chosen.items()
                 ]
 
 
@@ -136,6 +148,26 @@ def measured(name: str, case: Case, world: World, seconds: float) -> dict[str, A
     }  # fmt: skip
 
 
+def of_all(name: str, case: Case, world: World) -> dict[str, Any]:
+    """Ask one question about all accounts; compare with the time that the screen gives it."""
+    question = statement(case, world.everything)
+    limit = time_limit_s()
+    try:
+        answers = [world.admin.read(question) for _ in range(CALLS_OF_ALL)]
+        seconds, rows = median(it[1] for it in answers), len(answers[0][0])
+    except psycopg.errors.QueryCanceled:
+        seconds, rows = 2 * limit, 0
+    ratio = limit / seconds
+    say(
+        f"{'ok  ' if ratio >= 1 else 'MISS'} {name:30} {ratio:7.1f}  goal {1:5}"
+        f"  {seconds * 1000:8.2f} ms of {limit * 1000:.0f}; rows {rows}"
+    )
+    return {
+        "name": name, "ratio": round(ratio, 3), "goal": 1, "higher_is_better": True,
+        "ours_ms": round(seconds * 1000, 3), "other_ms": limit * 1000, "rows": rows,
+    }  # fmt: skip
+
+
 def without_row_security(case: Case, secured: Statement, asked: Asked) -> Statement:
     """Return the same question for who may see all rows: with the accounts said outright."""
     if case.reader != "accounts":
@@ -151,7 +183,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of placing")
     parser.add_argument("--cpu", action="store_true", help="for a machine that others use")
     parser.add_argument("--fill-only", action="store_true", help="make what is kept, no more")
-    names = [*(f"{PREFIX}{name}" for name in CASES), place_10m.NAME]
+    names = [*(f"{it}{name}" for it in (PREFIX, OF_ALL) for name in CASES), place_10m.NAME]
     parser.add_argument("rows", nargs="*", choices=[[], *names])
     return parser.parse_args()
 
