@@ -23,6 +23,8 @@ RETURNS TABLE (
 LANGUAGE sql
 STABLE
 SET search_path = pg_catalog, pg_temp
+-- Of so many partitions, making a plan takes longer than running it for a few accounts.
+SET plan_cache_mode = force_generic_plan
 AS $$
     WITH chosen AS MATERIALIZED (
         SELECT
