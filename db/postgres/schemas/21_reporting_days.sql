@@ -26,17 +26,28 @@ SET search_path = pg_catalog, pg_temp
 -- Of so many partitions, making a plan takes longer than running it for a few accounts.
 SET plan_cache_mode = force_generic_plan
 AS $$
+    -- What stood before all days; of an account that was never sampled before them, its first one.
     WITH chosen AS MATERIALIZED (
         SELECT
-            a.account_id, a.currency, a.created_at, h.equity_at AS first_at,
-            h.equity AS first_equity
+            a.account_id, a.currency, a.created_at, b.equity_at AS before_at,
+            b.equity AS before_equity, f.equity_at AS first_at, f.equity AS first_equity
         FROM reporting.accounts AS a
-        CROSS JOIN LATERAL (
+        LEFT JOIN LATERAL (
             SELECT h.equity_at, h.equity FROM reporting.equity_history AS h
-            WHERE h.account_id = a.account_id AND h.currency = a.currency
+            WHERE h.account_id = a.account_id
+                AND h.currency = a.currency
+                AND h.equity_at < p_from_day::timestamp AT TIME ZONE 'UTC'
+            ORDER BY h.equity_at DESC
+            LIMIT 1
+        ) AS b ON TRUE
+        LEFT JOIN LATERAL (
+            SELECT h.equity_at, h.equity FROM reporting.equity_history AS h
+            WHERE h.account_id = a.account_id
+                AND h.currency = a.currency
+                AND h.equity_at >= p_from_day::timestamp AT TIME ZONE 'UTC'
             ORDER BY h.equity_at
             LIMIT 1
-        ) AS h
+        ) AS f ON b.equity_at IS NULL
         WHERE a.account_id = ANY (p_account_ids)
     ),
     days AS MATERIALIZED (
@@ -44,7 +55,7 @@ AS $$
             d.day,
             d.day::timestamp AT TIME ZONE 'UTC' AS since,
             (d.day + 1)::timestamp AT TIME ZONE 'UTC' AS until
-        FROM (SELECT min(c.first_at) AS first_at FROM chosen AS c) AS f
+        FROM (SELECT min(coalesce(c.before_at, c.first_at)) AS first_at FROM chosen AS c) AS f
         CROSS JOIN LATERAL (
             SELECT g.day::date AS day
             FROM generate_series(
@@ -53,36 +64,24 @@ AS $$
                 interval '1 day'
             ) AS g (day)
         ) AS d
-    ),
-    -- What stood before all days.
-    starts AS MATERIALIZED (
-        SELECT c.*, h.equity_at AS before_at, h.equity AS before_equity
-        FROM chosen AS c
-        LEFT JOIN LATERAL (
-            SELECT h.equity_at, h.equity FROM reporting.equity_history AS h
-            WHERE h.account_id = c.account_id
-                AND h.currency = c.currency
-                AND h.equity_at < (SELECT min(d.since) FROM days AS d)
-            ORDER BY h.equity_at DESC
-            LIMIT 1
-        ) AS h ON TRUE
+        WHERE f.first_at IS NOT NULL
     ),
     -- The last sample of each day, looked for in that day alone.
     samples AS (
         SELECT
-            s.*, d.day, d.since, h.equity_at, h.equity,
-            count(h.equity_at) OVER (PARTITION BY s.account_id ORDER BY d.day) AS run
+            c.*, d.day, d.since, h.equity_at, h.equity,
+            count(h.equity_at) OVER (PARTITION BY c.account_id ORDER BY d.day) AS run
         FROM days AS d
-        CROSS JOIN starts AS s
+        CROSS JOIN chosen AS c
         LEFT JOIN LATERAL (
             SELECT h.equity_at, h.equity FROM reporting.equity_history AS h
-            WHERE h.account_id = s.account_id
-                AND h.currency = s.currency
+            WHERE h.account_id = c.account_id
+                AND h.currency = c.currency
                 AND h.equity_at >= d.since
                 AND h.equity_at < d.until
             ORDER BY h.equity_at DESC
             LIMIT 1
-        ) AS h ON s.first_at < d.until
+        ) AS h ON coalesce(c.before_at, c.first_at) < d.until
     ),
     -- It stands until the next.
     ends AS (
