@@ -27,6 +27,8 @@ SET lock_timeout = '5s'
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+    c_looked_at constant integer := 4;
+    v_oldest bigint[];
     v_streams bigint[];
     v_begun bigint[] := '{}';
     v_actions text[] := '{}';
@@ -43,9 +45,24 @@ BEGIN
         RAISE EXCEPTION 'a send is valid for some time'
             USING ERRCODE = 'IN422', DETAIL = 'valid_invalid';
     END IF;
-    v_streams := ARRAY(
-        SELECT h.stream_id FROM app.sp_outbox_heads(p_owner, p_limit, p_valid) AS h
+    -- The oldest rows of all name the lanes that have waited longest. When too few of these may send
+    -- now, every lane is looked at.
+    v_oldest := ARRAY(
+        SELECT DISTINCT e.stream_id
+        FROM (
+            SELECT o.stream_id FROM app.events_outbox AS o
+            ORDER BY o.event_id
+            LIMIT c_looked_at * p_limit
+        ) AS e
     );
+    v_streams := ARRAY(
+        SELECT h.stream_id FROM app.sp_outbox_heads(p_owner, p_limit, p_valid, v_oldest) AS h
+    );
+    IF cardinality(v_streams) < p_limit THEN
+        v_streams := ARRAY(
+            SELECT h.stream_id FROM app.sp_outbox_heads(p_owner, p_limit, p_valid) AS h
+        );
+    END IF;
     PERFORM app.sp_fence(p_owner, v_streams);
 
     -- Archived heads uncover the next rows of their lanes, so look again until there are none.
