@@ -206,25 +206,6 @@ async def test_a_cancel_overtakes_the_orders_of_its_account(desk: World) -> None
     assert [send["action"] for send in await desk.begin()] == ["cancel"]
 
 
-async def test_the_limit_is_kept_and_the_oldest_go_first(desk: World) -> None:
-    await desk.acquire()
-    await desk.place(account_id=desk.other)
-    await desk.place(account_id=desk.account)
-    assert [send["account_id"] for send in await desk.begin(limit=1)] == [desk.other]
-    assert [send["account_id"] for send in await desk.begin(limit=1)] == [desk.account]
-
-
-async def test_a_long_queue_that_may_not_send_hides_no_younger_lane(desk: World) -> None:
-    await desk.acquire()
-    # More rows of one lane than are looked at first, and its first one is on its way.
-    for _ in range(6):
-        await desk.place(account_id=desk.other)
-    await desk.place(account_id=desk.account)
-    assert [send["account_id"] for send in await desk.begin(limit=1)] == [desk.other]
-    assert [send["account_id"] for send in await desk.begin(limit=1)] == [desk.account]
-    assert await desk.begin(limit=1) == []
-
-
 async def test_a_halt_cancels_everything_that_waits_in_one_pass(desk: World) -> None:
     await desk.acquire()
     orders = [await desk.place() for _ in range(5)]

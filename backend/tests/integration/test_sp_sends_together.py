@@ -182,3 +182,22 @@ async def test_a_chain_takes_one_link_of_a_set(desk: World) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await desk.worker.fetchval(query, streams, ["a", "b"], ["{}", "{}"])
     await desk.assert_whole()
+
+
+async def test_the_limit_is_kept_and_the_oldest_go_first(desk: World) -> None:
+    await desk.acquire()
+    await desk.place(account_id=desk.other)
+    await desk.place(account_id=desk.account)
+    assert [send["account_id"] for send in await desk.begin(limit=1)] == [desk.other]
+    assert [send["account_id"] for send in await desk.begin(limit=1)] == [desk.account]
+
+
+async def test_a_long_queue_that_may_not_send_hides_no_younger_lane(desk: World) -> None:
+    await desk.acquire()
+    # More rows of one lane than are looked at first, and its first one is on its way.
+    for _ in range(6):
+        await desk.place(account_id=desk.other)
+    await desk.place(account_id=desk.account)
+    assert [send["account_id"] for send in await desk.begin(limit=1)] == [desk.other]
+    assert [send["account_id"] for send in await desk.begin(limit=1)] == [desk.account]
+    assert await desk.begin(limit=1) == []
