@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "ops")]
 
 from clients import Book, place_all  # noqa: E402
-from fire import Fire  # noqa: E402
+from fire import AWAY, Fire  # noqa: E402
 from invariants import breaches  # noqa: E402
 from platform_client import Platform, Trader, eventually  # noqa: E402
 
@@ -286,7 +286,7 @@ class Campaign:
                 return count
             finally:
                 await database.close()
-        except (OSError, asyncpg.PostgresError, TimeoutError, httpx.HTTPError) as error:
+        except (*AWAY, httpx.HTTPError) as error:
             return str(error) or type(error).__name__
 
 
