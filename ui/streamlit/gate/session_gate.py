@@ -125,6 +125,7 @@ class SessionGate:
             self._sockets.remove(socket)
             if not self._sockets.connected(identity.session_handle):
                 self._vault.forget(identity.session_handle)
+            await socket.part()
 
     async def _renew(self, held: Pass, scope: Scope, receive: Receive, send: Send) -> None:
         """Take the token of a refreshed session over, for the sockets that are open."""

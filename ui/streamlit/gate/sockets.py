@@ -55,6 +55,7 @@ class Socket:
         self._receive = receive
         self._send = send
         self._ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self._parted = False
         self._address = "/"
 
     def end(self, why: End) -> None:
@@ -64,8 +65,14 @@ class Socket:
 
     async def receive(self) -> Message:
         """Hand on what the browser sends, until one of the two sides ends it."""
-        if self._ended.done():
-            return {"type": "websocket.disconnect", "code": self._ended.result().code}
+        if not self._ended.done():
+            message = await self._until_either()
+            if message is not None:
+                return message
+        await self.part()
+        return {"type": "websocket.disconnect", "code": self._ended.result().code}
+
+    async def _until_either(self) -> Message | None:
         arriving = asyncio.ensure_future(self._receive())
         either: set[asyncio.Future[Any]] = {arriving, self._ended}
         try:
@@ -77,7 +84,7 @@ class Socket:
         finally:
             # Also when Streamlit gives up waiting.
             arriving.cancel()
-        return await self._close(self._ended.result())
+        return None
 
     async def send(self, message: Message) -> None:
         """Hand on what the page sends; after the end nothing leaves any more."""
@@ -86,21 +93,30 @@ class Socket:
             raise OSError("the socket was ended")
         await self._send(message)
 
-    async def _close(self, why: End) -> Message:
+    async def part(self) -> None:
+        """Lead the browser away from a socket that we ended; once, whoever notices the end first.
+
+        Streamlit may be about to send, and not wait for what comes in, when a socket is ended. A
+        browser that only lost its connection would try again for ever, the figures on its screen.
+        """
+        if self._parted or not self._ended.done():
+            return
+        why = self._ended.result()
         log.info(
             "socket_ended",
             extra={"reason": why.reason, "session_handle": self.identity.session_handle},
         )
-        closing: Message = {"type": "websocket.close", "code": why.code, "reason": why.reason}
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 if why is not End.UNCONFIRMED:
                     # The browser leaves the page at once: no stale figure stays on the screen.
                     await self._send({"type": "websocket.send", "bytes": self._farewell()})
-                await self._send(closing)
+                await self._send(
+                    {"type": "websocket.close", "code": why.code, "reason": why.reason}
+                )
         except (OSError, RuntimeError, TimeoutError):
             log.info("socket_lost", extra={"session_handle": self.identity.session_handle})
-        return {"type": "websocket.disconnect", "code": why.code}
+        self._parted = True
 
     def _farewell(self) -> bytes:
         leave = ForwardMsg()

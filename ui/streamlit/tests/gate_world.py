@@ -219,16 +219,16 @@ class Clock:
 
 @asynccontextmanager
 async def gate_world(
-    now: Any = lambda: datetime.now(UTC), sockets: Sockets | None = None
+    now: Any = lambda: datetime.now(UTC), sockets: Sockets | None = None, app: ASGIApp = echo
 ) -> AsyncIterator[World]:
-    """Open a gate before an echo, with a stand-in of the API behind it."""
+    """Open a gate before an echo, or another app, with a stand-in of the API behind it."""
     api, sockets, vault, clock = ApiStandIn(), sockets or Sockets(), Vault(now), Clock()
     async with (
         serving(api.app) as api_port,
         Sessions(f"http://127.0.0.1:{api_port}", WORKER_TOKEN) as sessions,
     ):
         gate = SessionGate(
-            echo,
+            app,
             sessions=sessions,
             sockets=sockets,
             vault=vault,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from gate.sockets import End, Socket, sign_in_address
 from gate.watcher import CHECK_INTERVAL_S, UNCONFIRMED_MAX_S
 from gate_world import Login, World, gate_world, seen_by_the_page, until
 from starlette.responses import JSONResponse
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection
@@ -157,6 +158,46 @@ async def test_the_watcher_asks_by_itself_and_survives_its_own_faults(
             assert not running.done()
         finally:
             running.cancel()
+
+
+async def test_a_browser_is_led_away_though_the_page_was_about_to_send() -> None:
+    async def drawing(scope: Scope, receive: Receive, send: Send) -> None:
+        # As Streamlit ends: a send that fails ends the page, which waits for nothing any more.
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": "streamlit"})
+        with suppress(OSError):
+            while True:
+                await send({"type": "websocket.send", "bytes": b"{}"})
+                await asyncio.sleep(0)
+
+    async with gate_world(app=drawing) as world:
+        login = world.api.login()
+        async with world.connect(world.headers(login)) as connection:
+            await seen_by_the_page(connection)
+            revoke(world, login)
+            await world.watcher.check_once()
+            arrived, code = await all_until_the_close(connection)
+    assert code == End.REVOKED.code
+    assert ForwardMsg.FromString(arrived[-1]).auth_redirect.url == "/auth/login?next=%2F"
+
+
+async def test_a_socket_that_was_ended_between_two_messages_says_good_bye_once() -> None:
+    sent: list[Message] = []
+
+    async def nothing_comes() -> Message:
+        raise AssertionError
+
+    async def note(message: Message) -> None:
+        sent.append(message)
+
+    socket = Socket(Identity("u", "trader", "h"), nothing_comes, note)
+    await socket.part()
+    assert sent == []
+    socket.end(End.REVOKED)
+    for _ in range(2):
+        assert await socket.receive() == {"type": "websocket.disconnect", "code": 4401}
+        await socket.part()
+    assert [message["type"] for message in sent] == ["websocket.send", "websocket.close"]
 
 
 async def test_a_reader_who_does_not_read_is_ended_all_the_same() -> None:
