@@ -46,19 +46,19 @@ BEGIN
             USING ERRCODE = 'IN422', DETAIL = 'valid_invalid';
     END IF;
     -- The oldest rows of all name the lanes that have waited longest. When too few of these may send
-    -- now, every lane is looked at.
+    -- now, and there are other rows, every lane is looked at.
     v_oldest := ARRAY(
-        SELECT DISTINCT e.stream_id
-        FROM (
-            SELECT o.stream_id FROM app.events_outbox AS o
-            ORDER BY o.event_id
-            LIMIT c_looked_at * p_limit
-        ) AS e
+        SELECT e.stream_id FROM app.events_outbox AS e
+        ORDER BY e.event_id
+        LIMIT c_looked_at * p_limit
     );
     v_streams := ARRAY(
-        SELECT h.stream_id FROM app.sp_outbox_heads(p_owner, p_limit, p_valid, v_oldest) AS h
+        SELECT h.stream_id
+        FROM app.sp_outbox_heads(
+            p_owner, p_limit, p_valid, ARRAY(SELECT DISTINCT o.id FROM unnest(v_oldest) AS o (id))
+        ) AS h
     );
-    IF cardinality(v_streams) < p_limit THEN
+    IF cardinality(v_streams) < p_limit AND cardinality(v_oldest) = c_looked_at * p_limit THEN
         v_streams := ARRAY(
             SELECT h.stream_id FROM app.sp_outbox_heads(p_owner, p_limit, p_valid) AS h
         );

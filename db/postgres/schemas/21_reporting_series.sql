@@ -79,7 +79,7 @@ AS $$
     -- looked for in one partition or two.
     samples AS (
         SELECT
-            g.step, g.since, c.account_id, c.currency, c.equity_before, h.equity_at, h.equity,
+            g.step, c.account_id, c.currency, c.equity_before, h.equity_at, h.equity,
             count(h.equity) OVER (PARTITION BY c.account_id ORDER BY g.step) AS run
         FROM grid AS g
         CROSS JOIN chosen AS c
@@ -96,7 +96,7 @@ AS $$
     -- A sample stands until the next.
     standing AS (
         SELECT
-            s.step, s.since, s.currency, s.equity_at,
+            s.step, s.currency, s.equity_at,
             coalesce(
                 max(s.equity) OVER (PARTITION BY s.account_id, s.run), s.equity_before
             ) AS equity
