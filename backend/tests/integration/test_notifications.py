@@ -65,6 +65,17 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
+async def stuck() -> AsyncIterator[Receiver]:
+    """A web server that takes what is posted and does not answer."""
+    stuck = Receiver()
+    stuck.held = asyncio.Event()
+    await stuck.start()
+    yield stuck
+    stuck.held.set()
+    await stuck.stop()
+
+
+@pytest.fixture
 async def worker(desk: Desk, tmp_path: Path) -> AsyncIterator[WorkerProcess]:
     worker = await WorkerProcess.start(desk, NOWHERE, tmp_path, NOTIFY_ALLOW_PRIVATE="true")
     yield worker
@@ -89,7 +100,7 @@ async def set_channel(desk: Desk, url: str, name: str = "mine", **changes: Any) 
 
 
 async def switch(desk: Desk, state: str, reason: str = "fire") -> None:
-    """Switch trading of the first account, which is something to be told."""
+    """Switch trading of the lowest account, which is something to be told."""
     owner = await desk.database.connect("app_migrate")
     query = "SELECT app.sp_trading_state_force('test', 'account', $1, $2, $3)"
     await owner.execute(query, min(desk.accounts), state, reason)
@@ -169,17 +180,14 @@ async def test_a_kill_between_sending_and_recording_tells_it_again(
 
 
 async def test_a_dead_and_a_stuck_receiver_hold_up_neither_others_nor_the_lanes(
-    desk: Desk, receiver: Receiver, worker: WorkerProcess
+    desk: Desk, receiver: Receiver, stuck: Receiver, worker: WorkerProcess
 ) -> None:
-    stuck = Receiver()
-    stuck.held = asyncio.Event()
-    await stuck.start()
     await set_channel(desk, "json://127.0.0.1:1/refused", name="dead")
     await set_channel(desk, stuck.address, name="stuck")
     await set_channel(desk, receiver.address)
-    account_id, account = next(iter(desk.accounts.items()))
-    order = await desk.place(account_id)
     await switch(desk, "halted")
+    account_id, account = max(desk.accounts.items())
+    order = await desk.place(account_id)
     await eventually(lambda: stuck.bodies and receiver.bodies)
     taken = Command("place", order, account)
     await Venue(desk).report(taken, {"kind": "order_event", "status": "accepted"})
@@ -187,8 +195,6 @@ async def test_a_dead_and_a_stuck_receiver_hold_up_neither_others_nor_the_lanes(
     assert await desk.value("SELECT sum(failures) = 0 FROM app.notify_channels"), "still waited for"
     failed = "SELECT count(*) = 2 FROM app.notify_channels WHERE failures = 1"
     await eventually(lambda: desk.value(failed))
-    stuck.held.set()
-    await stuck.stop()
     errors = await desk.fetch("SELECT name, last_error FROM app.notify_channels")
     assert {row["name"]: row["last_error"] for row in errors} == {
         "dead": "not_delivered",
