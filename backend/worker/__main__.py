@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+import uvloop
 from pydantic import ValidationError
 
 from app.audits.sinks import SinkError, open_sink
@@ -219,7 +220,7 @@ def main(
     try:
         settings = get_settings()
         configure_logging(settings.log_level, "worker")
-        asyncio.run(serve(settings, shards_max=options.shards_max, brokers_of=brokers_of))
+        uvloop.run(serve(settings, shards_max=options.shards_max, brokers_of=brokers_of))
     except (ConfigurationError, MissingSecret, ValidationError) as error:
         print(f"worker: {error}", file=sys.stderr)  # noqa: T201 - read before logging is set up
         return EXIT_CONFIG

@@ -1,9 +1,9 @@
 """What the worker is worth: against two queues in Postgres, with a long past, and as it wakes."""
 
-import asyncio
 from statistics import median
 from time import perf_counter
 
+import uvloop
 from bench.bench_cluster import ACCOUNTS, freshen, superuser
 from bench.carrying import BRIDGES, Venue, drained, opened_lanes, owe, working
 from bench.ours import opened
@@ -39,17 +39,17 @@ def _orders_a_second(cluster: Cluster, orders: int = ORDERS, accounts: int = ACC
     configure_logging("warning", "bench")
     freshen(cluster)
     owe(cluster, orders, accounts)
-    return orders / asyncio.run(drain())
+    return orders / uvloop.run(drain())
 
 
 def against_pgqueuer(cluster: Cluster, _: float) -> tuple[float, float]:
     """Compare draining owed orders with draining as many jobs of pgqueuer, which keeps no order."""
-    return _orders_a_second(cluster), JOBS / asyncio.run(pgqueuer_seconds(cluster, JOBS, BATCH))
+    return _orders_a_second(cluster), JOBS / uvloop.run(pgqueuer_seconds(cluster, JOBS, BATCH))
 
 
 def against_procrastinate(cluster: Cluster, _: float) -> tuple[float, float]:
     """Compare with procrastinate, whose locks keep the order of each account as we do."""
-    seconds = asyncio.run(procrastinate_seconds(cluster, LOCKED_JOBS, LOCKED_ACCOUNTS))
+    seconds = uvloop.run(procrastinate_seconds(cluster, LOCKED_JOBS, LOCKED_ACCOUNTS))
     return _orders_a_second(cluster), LOCKED_JOBS / seconds
 
 
@@ -77,7 +77,7 @@ def disordered(cluster: Cluster, _: float) -> tuple[float, float]:
     configure_logging("warning", "bench")
     freshen(cluster)
     owe(cluster, ORDERS, CROWDED_ACCOUNTS)
-    venue = asyncio.run(drain())
+    venue = uvloop.run(drain())
     sent = sum(len(events) for events in venue.taken.values())
     if sent != ORDERS or len(venue.taken) != CROWDED_ACCOUNTS:
         raise RuntimeError(f"{sent} of {ORDERS} orders were sent")
@@ -118,5 +118,5 @@ def woken(cluster: Cluster, _: float) -> tuple[float, float]:
         freshen(cluster)
         with superuser(cluster, autocommit=True) as connection:
             connection.execute(BRIDGES)
-        medians.append(asyncio.run(side()))
+        medians.append(uvloop.run(side()))
     return medians[0], medians[1]

@@ -1,13 +1,18 @@
 """Placing through the public door, session and all, against the procedure behind it.
 
-The worker and the venue run as ever and take their share of the two cores on either side.
+Once beside the worker and the venue, which take their share of the cores on either side, and once
+while both are stopped, so that it is the door alone that is compared.
 """
 
 import asyncio
 import atexit
 import json
+import os
 import shutil
+import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,12 +22,14 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import uvloop
+from bench.throughput import Call as Caller
 from bench.throughput import calls_a_second
 from fixtures_postgres import Cluster
 from load.demo import write_load_demo
 from platform_client import Platform, Trader
 
 TRADERS = 8
+WARM_UP_S = 1.0
 # Somebody who may ask whether the audit log is whole.
 ADMINISTRATOR = """
 [[user]]
@@ -50,22 +57,52 @@ SELECT pg_reload_conf();
 
 def http_against_procedure(_cluster: Cluster, seconds: float) -> tuple[float, float]:
     """Orders a second of eight traders through Caddy, and of the same calls by asyncpg."""
+    with new_platform() as platform:
+        return _measured(platform, seconds)
+
+
+def door_against_procedure(_cluster: Cluster, seconds: float) -> tuple[float, float]:
+    """The same while nothing carries the orders away."""
+    with new_platform() as platform, stopped(platform, "worker", "paper"):
+        return _measured(platform, seconds)
+
+
+def _measured(platform: Platform, seconds: float) -> tuple[float, float]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_both(running_platform(), seconds))
+        return runner.run(_both(platform, seconds))
+
+
+@contextmanager
+def stopped(platform: Platform, *services: str) -> Iterator[None]:
+    """Stop services where they are; they go on afterwards."""
+    pids = [platform.recorded()["services"][name]["pid"] for name in services]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def _both(platform: Platform, seconds: float) -> tuple[float, float]:
     await _prepare(platform)
     doors = [await Door.opened(platform, number) for number in range(TRADERS)]
-    through = await calls_a_second([door.place for door in doors], seconds)
+    through = await _calls_a_second([door.place for door in doors], seconds)
     await _prepare(platform)
     calls = [await Call.opened(platform, door) for door in doors]
-    direct = await calls_a_second([call.place for call in calls], seconds)
+    direct = await _calls_a_second([call.place for call in calls], seconds)
     for door in doors:
         await door.close()
     for call in calls:
         await call.close()
     return through, direct
+
+
+async def _calls_a_second(calls: list[Caller], seconds: float) -> float:
+    # A new session compiles the procedures at its first order.
+    await calls_a_second(calls, WARM_UP_S)
+    return await calls_a_second(calls, seconds)
 
 
 @dataclass
@@ -159,19 +196,34 @@ async def _prepare(platform: Platform) -> None:
         await connection.close()
 
 
+@contextmanager
+def new_platform() -> Iterator[Platform]:
+    """Run a platform of its own; who comes after it finds no order of this one."""
+    with tempfile.TemporaryDirectory(prefix="informania-bench-", dir="/dev/shm") as name:
+        platform = _platform(Path(name))
+        try:
+            yield platform.start()
+        finally:
+            platform.stop()
+
+
 @cache
 def running_platform() -> Platform:
     """Start one platform for all rounds; it ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="informania-bench-", dir="/dev/shm"))
+    platform = _platform(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(platform.stop)
+    return platform.start()
+
+
+def _platform(folder: Path) -> Platform:
     demo = write_load_demo(folder / "demo", TRADERS)
     with demo.open("a") as written:
         written.write(ADMINISTRATOR)
-    platform = Platform(
+    return Platform(
         folder / "run",
         env={
             "DEMO_CONFIG": str(demo), "SIGNIN_LIMIT_PER_MINUTE": "1000", "LOG_LEVEL": "warning",
         },
     )  # fmt: skip
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(platform.stop)
-    return platform.start()

@@ -32,7 +32,7 @@ from bench.drain_rows import (  # noqa: E402
     with_a_past,
     woken,
 )
-from bench.http_row import http_against_procedure  # noqa: E402
+from bench.http_row import door_against_procedure, http_against_procedure  # noqa: E402
 from bench.ours import CONNECTIONS, opened  # noqa: E402
 from bench.rival_tables import TABLES  # noqa: E402
 from bench.rivals import Rivals  # noqa: E402
@@ -165,6 +165,10 @@ ROWS = (
     Row(
         "http_vs_procedure_c8", 0.5, "two cores: Caddy, the API and this client share them",
         http_against_procedure,
+    ),
+    Row(
+        "http_door_vs_procedure_c8", 0.5, "the same, while the worker and the venue are stopped",
+        door_against_procedure,
     ),
     Row(
         "bars_arrow_vs_copy", 0.25, "the CPU of one backend: it judges each row before it writes",

@@ -6,6 +6,7 @@ Only the addresses in `SDK_ROUTES` reach the SDK; the others it would serve are 
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import supertokens_python
@@ -29,7 +30,13 @@ from app.auth.signin_limit import SigninLimit
 from app.core.errors import AppError, JsonMalformed, Unavailable, ValidationFailed
 from app.core.logging import get_logger
 from app.core.problems import MEDIA_TYPE, problem_response
-from app.core.security import SessionExpired, SessionRequired, VerifiedTokens, session_key_of
+from app.core.security import (
+    ACCESS_COOKIE,
+    SessionExpired,
+    SessionRequired,
+    VerifiedTokens,
+    session_key_of,
+)
 from app.core.settings import Settings
 from app.services import core_client
 from app.services.core_client import CoreClient
@@ -181,8 +188,8 @@ def install(app: FastAPI, settings: Settings) -> None:
     """Put the identity gate before the routes, and its connection into the lifespan."""
     identity = init_supertokens(settings)
     identity.limit.start_anew(settings.signin_limit_per_minute)
-    app.add_middleware(IdentityGate, identity=identity)
     app.state.verified_tokens = VerifiedTokens()
+    app.add_middleware(IdentityGate, identity=identity, verified=app.state.verified_tokens)
     inner = app.router.lifespan_context
 
     @asynccontextmanager
@@ -208,9 +215,10 @@ async def running(identity: Identity) -> AsyncIterator[None]:
 class IdentityGate:
     """Refuses what another site sent, makes sure keys are known, then asks the SDK."""
 
-    def __init__(self, app: ASGIApp, identity: Identity) -> None:
+    def __init__(self, app: ASGIApp, identity: Identity, verified: VerifiedTokens) -> None:
         self._app = app
         self._identity = identity
+        self._verified = verified
         self._sdk: ASGIApp = get_middleware()(app)  # type: ignore[no-untyped-call]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -221,26 +229,32 @@ class IdentityGate:
         answer = _Started(send)
         try:
             check_origin(scope, self._identity.settings.public_url)
-            await self._know_key(scope)
-            target, scope, receive = await self._route(scope, receive)
+            token = Request(scope).cookies.get(ACCESS_COOKIE, "")
+            known = self._verified.actor_of(token, datetime.now(UTC)) is not None
+            if not known:
+                await self._know_key(token)
+            target, scope, receive = await self._route(scope, receive, known=known)
             await target(scope, receive, answer.send)
         except AppError as error:
             if answer.started:
                 raise
             await problem_response(error, scope["path"])(scope, receive, send)
 
-    async def _know_key(self, scope: Scope) -> None:
-        key_id = session_key_of(Request(scope))
+    async def _know_key(self, token: str) -> None:
+        key_id = session_key_of(token)
         if key_id is not None:
             await self._identity.client.keys.ensure(key_id)
 
-    async def _route(self, scope: Scope, receive: Receive) -> tuple[ASGIApp, Scope, Receive]:
+    async def _route(
+        self, scope: Scope, receive: Receive, *, known: bool
+    ) -> tuple[ASGIApp, Scope, Receive]:
         route = (scope["method"], scope["path"])
         if route in FORM_ROUTES:
             receive = await _checked_form(receive)
             # Signing in starts from nothing: what a browser still holds can only get in the way.
             return self._sdk, _without_session(scope), receive
-        if route in SDK_ROUTES or not _sdk_would_answer(scope["path"]):
+        # Around our own routes the SDK only writes what a session has become by being verified.
+        if route in SDK_ROUTES or not (known or _sdk_would_answer(scope["path"])):
             return self._sdk, scope, receive
         return self._app, scope, receive
 

@@ -82,11 +82,11 @@ class VerifiedTokens:
 
 async def current_actor(request: Request) -> Actor:
     """Return who sends this request, or refuse it with 401."""
-    token = _session_token_of(request)
     verified: VerifiedTokens = request.app.state.verified_tokens
-    actor = verified.actor_of(token, datetime.now(UTC))
+    actor = verified.actor_of(request.cookies.get(ACCESS_COOKIE, ""), datetime.now(UTC))
     if actor is not None:
         return actor
+    token = _session_token_of(request)
     session = await _verified_session(request)
     actor = _actor_of(session)
     # The answer to this request carries another token, which is the one to come back.
@@ -114,11 +114,8 @@ async def _verified_session(request: Request) -> SessionContainer:
     return session
 
 
-def session_key_of(request: Request) -> str | None:
-    """Return the name of the key that the session's token claims to be signed with."""
-    token = request.cookies.get(ACCESS_COOKIE)
-    if not token:
-        return None
+def session_key_of(token: str) -> str | None:
+    """Return the name of the key that a session's token claims to be signed with."""
     try:
         key_id = jwt.get_unverified_header(unquote(token)).get("kid")
     except (jwt.PyJWTError, ValueError):

@@ -57,17 +57,17 @@ PRECONDITIONS = [
 ]
 
 
-def _store(hot_quotes: HotQuotesDep) -> LmdbActor:
+async def _store(hot_quotes: HotQuotesDep) -> LmdbActor:
     if hot_quotes.actor is None:
         raise errors.HotStoreUnavailable()
     return hot_quotes.actor
 
 
-def _readable(table: str, user: LiveUser) -> Table:
+async def _readable(table: str, user: LiveUser) -> Table:
     return _allowed(table, user, TABLES[table].read if table in TABLES else None)
 
 
-def _writable(table: str, user: LiveUser) -> Table:
+async def _writable(table: str, user: LiveUser) -> Table:
     if table in TABLES and TABLES[table].write is None:
         raise errors.TableReadOnly()
     return _allowed(table, user, TABLES[table].write if table in TABLES else None)
@@ -81,7 +81,7 @@ def _allowed(table: str, user: SessionUser, needed: Role | None) -> Table:
     return TABLES[table]
 
 
-def _key(key: Annotated[str, Path(description="1 to 511 bytes of UTF-8")]) -> str:
+async def _key(key: Annotated[str, Path(description="1 to 511 bytes of UTF-8")]) -> str:
     if not 1 <= len(key.encode()) <= KEY_BYTES_MAX:
         raise errors.ValidationFailed(errors=[{"loc": ["path", "key"], "type": "key_length"}])
     return key
