@@ -22,14 +22,12 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import uvloop
-from bench.throughput import Call as Caller
 from bench.throughput import calls_a_second
 from fixtures_postgres import Cluster
 from load.demo import write_load_demo
 from platform_client import Platform, Trader
 
 TRADERS = 8
-WARM_UP_S = 1.0
 # Somebody who may ask whether the audit log is whole.
 ADMINISTRATOR = """
 [[user]]
@@ -88,21 +86,15 @@ def stopped(platform: Platform, *services: str) -> Iterator[None]:
 async def _both(platform: Platform, seconds: float) -> tuple[float, float]:
     await _prepare(platform)
     doors = [await Door.opened(platform, number) for number in range(TRADERS)]
-    through = await _calls_a_second([door.place for door in doors], seconds)
+    through = await calls_a_second([door.place for door in doors], seconds)
     await _prepare(platform)
     calls = [await Call.opened(platform, door) for door in doors]
-    direct = await _calls_a_second([call.place for call in calls], seconds)
+    direct = await calls_a_second([call.place for call in calls], seconds)
     for door in doors:
         await door.close()
     for call in calls:
         await call.close()
     return through, direct
-
-
-async def _calls_a_second(calls: list[Caller], seconds: float) -> float:
-    # A new session compiles the procedures at its first order.
-    await calls_a_second(calls, WARM_UP_S)
-    return await calls_a_second(calls, seconds)
 
 
 @dataclass
