@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -35,15 +35,25 @@ async def until_waiting(world: World, account_id: int, count: int) -> None:
     await until(waiting)
 
 
+async def until_locks_wait(world: World, count: int) -> None:
+    """Wait until so many sessions wait for a lock."""
+    query = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+    async def waiting() -> bool:
+        return len(await world.rows(query)) == count
+
+    await until(waiting)
+
+
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many orders each shared transaction held."""
     sizes: list[int] = []
     real = sp_orders.place_batch
 
-    async def counted(connection: Any, placements: Any) -> Any:
+    async def counted(connection: Any, placements: Any, on_locked: Any) -> Any:
         sizes.append(len(placements))
-        return await real(connection, placements)
+        return await real(connection, placements, on_locked)
 
     monkeypatch.setattr(sp_orders, "place_batch", counted)
     return sizes
@@ -81,6 +91,72 @@ async def test_orders_that_meet_share_a_transaction_in_their_order_of_arrival(
     rows = await world.rows("SELECT client_order_id FROM app.orders ORDER BY order_id")
     assert [row["client_order_id"] for row in rows] == arrived
     assert world.app.state.placements._lanes == {}
+
+
+async def until_in_flight(world: World, account_id: int, count: int) -> None:
+    """Wait until so many batches of an account are at the database."""
+    lanes = world.app.state.placements._lanes
+
+    async def in_flight() -> bool:
+        return account_id in lanes and len(lanes[account_id].flights) == count
+
+    await until(in_flight)
+
+
+async def test_the_next_batch_is_sent_while_the_one_before_it_writes(
+    world: World, trader: Person, batches: list[int]
+) -> None:
+    account_id = await world.account(trader)
+    admin = await world.database.connect("postgres")
+    await admin.execute(
+        """CREATE FUNCTION app.test_hold() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN new; END $$;
+           CREATE TRIGGER test_hold BEFORE INSERT ON app.orders FOR EACH ROW
+           WHEN (new.client_order_id = 'held') EXECUTE FUNCTION app.test_hold();
+           SELECT pg_advisory_lock(4711)"""
+    )
+    keys = [f"order-{n}" for n in range(60)]
+    keys[10] = "held"
+    tasks = []
+    async with busy(world, account_id):
+        for count, key in enumerate(keys):
+            tasks.append(asyncio.create_task(trader.place(order(account_id, quantity="1"), key)))
+            await until_waiting(world, account_id, count)
+    await until_in_flight(world, account_id, 2)
+    lane = world.app.state.placements._lanes[account_id]
+    late = asyncio.create_task(trader.place(order(account_id), "late"))
+    await until_waiting(world, account_id, 1)
+    assert len(lane.flights) == 2, "no more than two are sent"
+    assert not any(task.done() for task in tasks[1:])
+    await admin.execute("SELECT pg_advisory_unlock(4711)")
+    answers = await asyncio.gather(*tasks, late)
+    assert {answer.status_code for answer in answers} == {201}
+    assert batches == [50, 9]
+    placed = await world.rows("SELECT client_order_id FROM app.orders ORDER BY order_id")
+    assert [row["client_order_id"] for row in placed] == [*keys, "late"]
+
+
+async def test_no_batch_is_sent_while_the_one_before_it_waits_for_the_account(
+    world: World, trader: Person, batches: list[int]
+) -> None:
+    account_id = await world.account(trader)
+    async with AsyncExitStack() as second:
+        async with busy(world, account_id):
+            first = asyncio.create_task(trader.place(order(account_id), "first"))
+            await until_waiting(world, account_id, 0)
+            others = [asyncio.create_task(trader.place(order(account_id))) for _ in range(60)]
+            await until_waiting(world, account_id, 60)
+            # In the row's own queue, behind the first order and before the batch.
+            queued = asyncio.create_task(second.enter_async_context(busy(world, account_id)))
+            await until_locks_wait(world, 2)
+        assert (await first).status_code == 201
+        await queued
+        await until_in_flight(world, account_id, 1)
+        lane = world.app.state.placements._lanes[account_id]
+        assert len(lane.queue) == 10
+        assert lane.unlocked is not None
+    assert {answer.status_code for answer in await asyncio.gather(*others)} == {201}
+    assert batches == [50, 10]
 
 
 async def test_each_caller_gets_his_own_answer_or_refusal(

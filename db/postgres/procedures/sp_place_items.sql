@@ -2,7 +2,9 @@
 -- Places a batch in the caller's transaction: locks the streams of its accounts in ascending order,
 -- looks again, and writes orders, audit rows and outbox rows as sets, one audit row per order. An
 -- item with a fault makes nothing; what to do about it is the caller's. order_id is the order that
--- an item made or repeats. Internal: sp_place_orders, sp_place_batch. Test: test_sp_place_batch.py
+-- an item made or repeats. A notice IN000 tells the client at once that the locks are had: what it
+-- sends from then on comes after this. Internal: sp_place_orders, sp_place_batch.
+-- Test: test_sp_place_batch.py, test_api_placements.py
 
 CREATE OR REPLACE FUNCTION app.sp_place_items(p_items app.order_item[])
 RETURNS app.order_item[]
@@ -15,6 +17,7 @@ DECLARE
     v_batch record;
 BEGIN
     v_locked := app.sp_items_lock(p_items);
+    RAISE NOTICE USING MESSAGE = 'streams locked', ERRCODE = 'IN000';
     -- A statement of its own, so that it sees what was committed before the locks were had.
     v_items := app.sp_items_resolve(p_items, v_locked);
     IF NOT EXISTS (SELECT FROM unnest(v_items) AS i WHERE i.fault IS NULL AND NOT i.replayed) THEN

@@ -2,14 +2,17 @@
 
 Everything written to an account waits for the lock of its stream, so 64 callers on one account pay
 64 commits one after the other. Here the first order of an account goes at once, in a transaction of
-its own; those that arrive meanwhile wait and share the next one, in their order of arrival. Each
-caller gets his own answer or refusal. An account that is not busy never waits for anything.
+its own; those that arrive meanwhile wait and share the next one, in their order of arrival. A batch
+is sent when the one before it has the account's lock, so the database reads one while it commits
+the other. Each caller gets his own answer or refusal. An account that is idle waits for nothing.
 """
 
 import asyncio
 import contextvars
 import copy
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -24,6 +27,8 @@ log = get_logger(__name__)
 
 Outcome = OrderResult | Exception
 
+# Batches of one account at the database: while one writes and commits, the next is read there.
+FLIGHTS_MAX = 2
 # Waiting on one account; whoever comes then hears 503 at once.
 WAITING_MAX = 1000
 
@@ -37,11 +42,26 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Lane:
-    """One account that is busy: what waits for it, and the task that will serve them."""
+    """One account that is busy: what waits for it, what is in flight, and who serves them."""
 
     queue: deque[_Waiting] = field(default_factory=deque)
-    full: asyncio.Event = field(default_factory=asyncio.Event)
+    flights: set[asyncio.Task[None]] = field(default_factory=set)
+    # The last of them, until it has the account's lock: what is sent before might overtake it.
+    unlocked: asyncio.Task[None] | None = None
+    # Something arrived, has its lock, or landed.
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+
+    def has_lock(self, flight: asyncio.Task[None]) -> None:
+        """Let the next batch follow this one."""
+        if self.unlocked is flight:
+            self.unlocked = None
+        self.news.set()
+
+    def landed(self, flight: asyncio.Task[None]) -> None:
+        """Let the next batch follow, whatever became of this one."""
+        self.flights.discard(flight)
+        self.has_lock(flight)
 
 
 class Placements:
@@ -85,8 +105,7 @@ class Placements:
             raise DatabaseBusy()
         waiting = _Waiting(placement, asyncio.get_running_loop().create_future())
         lane.queue.append(waiting)
-        if len(lane.queue) >= self._batch_max:
-            lane.full.set()
+        lane.news.set()
         return await waiting.answer
 
     def _hand_over(self, account_id: int, lane: _Lane) -> None:
@@ -101,25 +120,34 @@ class Placements:
     async def _serve(self, account_id: int, lane: _Lane) -> None:
         """Place what waits until nothing does; then the account is no longer busy."""
         try:
-            while lane.queue:
-                await self._gather(lane)
-                await self._fly(self._take(lane))
+            while lane.queue or lane.flights:
+                lane.news.clear()
+                wait_s = self._wait_s(lane)
+                if wait_s is None or wait_s > 0:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(wait_s):
+                            await lane.news.wait()
+                    continue
+                self._launch(lane)
         finally:
             del self._lanes[account_id]
             for left in lane.queue:
                 _settle(left, DatabaseBusy())
 
-    async def _gather(self, lane: _Lane) -> None:
-        """Wait until the batch is full or its first order has waited long enough."""
-        left = lane.queue[0].since + self._batch_wait_s - monotonic()
-        lane.full.clear()
-        if left <= 0 or len(lane.queue) >= self._batch_max:
-            return
-        try:
-            async with asyncio.timeout(left):
-                await lane.full.wait()
-        except TimeoutError:
-            return
+    def _launch(self, lane: _Lane) -> None:
+        batch = self._take(lane)
+        flight = asyncio.create_task(self._fly(batch, lambda: lane.has_lock(flight)))
+        lane.flights.add(flight)
+        lane.unlocked = flight
+        flight.add_done_callback(lane.landed)
+
+    def _wait_s(self, lane: _Lane) -> float | None:
+        """Say how long the next batch still gathers; None while it waits for news."""
+        if not lane.queue or len(lane.flights) >= FLIGHTS_MAX or lane.unlocked:
+            return None
+        if len(lane.queue) >= self._batch_max:
+            return 0.0
+        return lane.queue[0].since + self._batch_wait_s - monotonic()
 
     def _take(self, lane: _Lane) -> list[_Waiting]:
         """Take the next batch; who has left is forgotten, who waited too long is told so."""
@@ -134,19 +162,21 @@ class Placements:
                 batch.append(waiting)
         return batch
 
-    async def _fly(self, batch: list[_Waiting]) -> None:
+    async def _fly(self, batch: list[_Waiting], on_locked: Callable[[], None]) -> None:
         outcomes: list[Outcome] = [Unavailable()] * len(batch)
         try:
-            outcomes = await self._outcomes_of([it.placement for it in batch])
+            outcomes = await self._outcomes_of([it.placement for it in batch], on_locked)
         finally:
             # Also when this process stops: nobody waits for ever.
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 _settle(waiting, outcome)
 
-    async def _outcomes_of(self, placements: list[Placement]) -> list[Outcome]:
+    async def _outcomes_of(
+        self, placements: list[Placement], on_locked: Callable[[], None]
+    ) -> list[Outcome]:
         if len(placements) > 1:
             try:
-                return await self._place_together(placements)
+                return await self._place_together(placements, on_locked)
             except Unavailable as error:
                 return [error] * len(placements)
             except Exception as error:
@@ -154,9 +184,11 @@ class Placements:
                 log.error("place_batch_failed", exc_info=error, orders=len(placements))
         return [await self._outcome_of(it) for it in placements]
 
-    async def _place_together(self, placements: list[Placement]) -> list[Outcome]:
+    async def _place_together(
+        self, placements: list[Placement], on_locked: Callable[[], None]
+    ) -> list[Outcome]:
         async with self._database.single_statement() as connection:
-            found = await sp_orders.place_batch(connection, placements)
+            found = await sp_orders.place_batch(connection, placements, on_locked)
         if len(found) != len(placements):
             raise AppError("The procedure answered another number of orders.")
         return [*found]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from app.services.sp import ORDER_COLUMNS, ORDER_FROM
 from app.services.sp_call import refusal_of, row, rows, value
 from app.services.sp_rows import Caller, Changes, NewOrder, OrderResult
 
+# The notice of sp_place_items that it has its locks.
+LOCKED = "IN000"
 ITEM_REFUSED = re.compile(r"item ([0-9]{1,3}): ")
 
 
@@ -48,9 +50,14 @@ async def place_orders(
 
 
 async def place_batch(
-    connection: asyncpg.Connection, placements: Sequence[Placement]
+    connection: asyncpg.Connection,
+    placements: Sequence[Placement],
+    on_locked: Callable[[], None] = lambda: None,
 ) -> list[OrderResult | AppError]:
-    """Record orders of several users together, each refused alone."""
+    """Record orders of several users together, each refused alone.
+
+    `on_locked` is called as soon as the accounts are locked: a batch sent from then on comes later.
+    """
     items = [
         {
             "user_id": str(it.caller.user_id),
@@ -60,12 +67,21 @@ async def place_batch(
         }
         for it in placements
     ]
-    found = await rows(
-        connection,
-        f"SELECT {ORDER_COLUMNS}, sqlstate, code, message "  # noqa: S608 - our own names
-        "FROM app.sp_place_batch($1::text::jsonb) ORDER BY ordinal",
-        json.dumps(items),
-    )
+
+    def heard(_: asyncpg.Connection, notice: asyncpg.PostgresLogMessage) -> None:
+        if notice.sqlstate == LOCKED:
+            on_locked()
+
+    connection.add_log_listener(heard)
+    try:
+        found = await rows(
+            connection,
+            f"SELECT {ORDER_COLUMNS}, sqlstate, code, message "  # noqa: S608 - our own names
+            "FROM app.sp_place_batch($1::text::jsonb) ORDER BY ordinal",
+            json.dumps(items),
+        )
+    finally:
+        connection.remove_log_listener(heard)
     return [_outcome(dict(one)) for one in found]
 
 
