@@ -159,6 +159,21 @@ async def test_no_batch_is_sent_while_the_one_before_it_waits_for_the_account(
     assert batches == [50, 10]
 
 
+async def test_where_no_notice_arrives_batches_follow_each_other(
+    world: World, trader: Person, batches: list[int]
+) -> None:
+    account_id = await world.account(trader)
+    await world.rows(f"ALTER DATABASE {world.database.name} SET client_min_messages = warning")
+    # Its next connections have the setting.
+    await world.app.state.database.engine.dispose()
+    async with busy(world, account_id):
+        tasks = [asyncio.create_task(trader.place(order(account_id))) for _ in range(60)]
+        await until_waiting(world, account_id, 59)
+    answers = await asyncio.gather(*tasks)
+    assert {answer.status_code for answer in answers} == {201}
+    assert batches == [50, 9]
+
+
 async def test_each_caller_gets_his_own_answer_or_refusal(
     world: World, make_person: MakePerson, batches: list[int]
 ) -> None:
