@@ -36,11 +36,13 @@ async def until_waiting(world: World, account_id: int, count: int) -> None:
 
 
 async def until_locks_wait(world: World, count: int) -> None:
-    """Wait until so many sessions wait for a lock."""
-    query = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    """Wait until so many sessions of this database wait for a lock."""
+    observer = await world.database.connect("postgres")
+    query = """SELECT count(*) FROM pg_stat_activity
+               WHERE wait_event_type = 'Lock' AND datname = current_database()"""
 
     async def waiting() -> bool:
-        return len(await world.rows(query)) == count
+        return bool(await observer.fetchval(query) == count)
 
     await until(waiting)
 
@@ -93,6 +95,23 @@ async def test_orders_that_meet_share_a_transaction_in_their_order_of_arrival(
     assert world.app.state.placements._lanes == {}
 
 
+@asynccontextmanager
+async def held(world: World) -> AsyncIterator[None]:
+    """Keep the transaction that writes the order "held" from going on."""
+    admin = await world.database.connect("postgres")
+    await admin.execute(
+        """CREATE FUNCTION app.test_hold() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN new; END $$;
+           CREATE TRIGGER test_hold BEFORE INSERT ON app.orders FOR EACH ROW
+           WHEN (new.client_order_id = 'held') EXECUTE FUNCTION app.test_hold();
+           SELECT pg_advisory_lock(4711)"""
+    )
+    try:
+        yield
+    finally:
+        await admin.execute("SELECT pg_advisory_unlock(4711)")
+
+
 async def until_in_flight(world: World, account_id: int, count: int) -> None:
     """Wait until so many batches of an account are at the database."""
     lanes = world.app.state.placements._lanes
@@ -107,33 +126,28 @@ async def test_the_next_batch_is_sent_while_the_one_before_it_writes(
     world: World, trader: Person, batches: list[int]
 ) -> None:
     account_id = await world.account(trader)
-    admin = await world.database.connect("postgres")
-    await admin.execute(
-        """CREATE FUNCTION app.test_hold() RETURNS trigger LANGUAGE plpgsql AS
-           $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN new; END $$;
-           CREATE TRIGGER test_hold BEFORE INSERT ON app.orders FOR EACH ROW
-           WHEN (new.client_order_id = 'held') EXECUTE FUNCTION app.test_hold();
-           SELECT pg_advisory_lock(4711)"""
-    )
-    keys = [f"order-{n}" for n in range(60)]
-    keys[10] = "held"
-    tasks = []
-    async with busy(world, account_id):
-        for count, key in enumerate(keys):
-            tasks.append(asyncio.create_task(trader.place(order(account_id, quantity="1"), key)))
-            await until_waiting(world, account_id, count)
-    await until_in_flight(world, account_id, 2)
-    lane = world.app.state.placements._lanes[account_id]
-    late = asyncio.create_task(trader.place(order(account_id), "late"))
-    await until_waiting(world, account_id, 1)
-    assert len(lane.flights) == 2, "no more than two are sent"
-    assert not any(task.done() for task in tasks[1:])
-    await admin.execute("SELECT pg_advisory_unlock(4711)")
+    others = [new_id() for _ in range(58)]
+    tasks: list[asyncio.Task[Any]] = []
+    async with held(world):
+        async with busy(world, account_id):
+            # The one that is held is of the first batch.
+            for keys in (["first"], ["held", *others[:30]], others[30:]):
+                placing = (trader.place(order(account_id, quantity="1"), key) for key in keys)
+                tasks += [asyncio.create_task(it) for it in placing]
+                await until_waiting(world, account_id, len(tasks) - 1)
+            queue = world.app.state.placements._lanes[account_id].queue
+            arrived = [it.placement.order.client_order_id for it in queue]
+        await until_in_flight(world, account_id, 2)
+        lane = world.app.state.placements._lanes[account_id]
+        late = asyncio.create_task(trader.place(order(account_id), "late"))
+        await until_waiting(world, account_id, 1)
+        assert len(lane.flights) == 2, "no more than two are sent"
+        assert not any(task.done() for task in tasks[1:])
     answers = await asyncio.gather(*tasks, late)
     assert {answer.status_code for answer in answers} == {201}
     assert batches == [50, 9]
     placed = await world.rows("SELECT client_order_id FROM app.orders ORDER BY order_id")
-    assert [row["client_order_id"] for row in placed] == [*keys, "late"]
+    assert [row["client_order_id"] for row in placed] == ["first", *arrived, "late"]
 
 
 async def test_no_batch_is_sent_while_the_one_before_it_waits_for_the_account(
@@ -166,11 +180,18 @@ async def test_where_no_notice_arrives_batches_follow_each_other(
     await world.rows(f"ALTER DATABASE {world.database.name} SET client_min_messages = warning")
     # Its next connections have the setting.
     await world.app.state.database.engine.dispose()
-    async with busy(world, account_id):
-        tasks = [asyncio.create_task(trader.place(order(account_id))) for _ in range(60)]
-        await until_waiting(world, account_id, 59)
-    answers = await asyncio.gather(*tasks)
-    assert {answer.status_code for answer in answers} == {201}
+    async with held(world):
+        async with busy(world, account_id):
+            first = asyncio.create_task(trader.place(order(account_id)))
+            await until_waiting(world, account_id, 0)
+            keys = ["held", *(new_id() for _ in range(58))]
+            others = [asyncio.create_task(trader.place(order(account_id), key)) for key in keys]
+            await until_waiting(world, account_id, len(others))
+        assert (await first).status_code == 201
+        await until_locks_wait(world, 1)
+        lane = world.app.state.placements._lanes[account_id]
+        assert (len(lane.flights), len(lane.queue)) == (1, 9)
+    assert {answer.status_code for answer in await asyncio.gather(*others)} == {201}
     assert batches == [50, 9]
 
 
