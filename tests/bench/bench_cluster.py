@@ -67,6 +67,8 @@ def bench_cluster() -> Iterator[Cluster]:
                     connection.execute(statement)
             with superuser(cluster) as connection:
                 connection.execute(MASTER_DATA.format(accounts=ACCOUNTS))
+                # As autovacuum does within a minute, so that no row is planned before that.
+                connection.execute("ANALYZE")
             yield cluster
 
 

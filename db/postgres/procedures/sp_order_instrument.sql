@@ -18,12 +18,13 @@ BEGIN
         RAISE EXCEPTION 'there is no instrument of this symbol'
             USING ERRCODE = 'IN422', DETAIL = 'instrument_not_found';
     END IF;
-    IF p_strategy_id IS NOT NULL AND NOT EXISTS (
-        SELECT FROM app.strategies AS s
-        WHERE s.strategy_id = p_strategy_id AND s.account_id = p_account_id
-    ) THEN
-        RAISE EXCEPTION 'the account has no such strategy'
-            USING ERRCODE = 'IN404', DETAIL = 'strategy_not_found';
+    IF p_strategy_id IS NOT NULL THEN
+        PERFORM FROM app.strategies AS s
+        WHERE s.strategy_id = p_strategy_id AND s.account_id = p_account_id;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the account has no such strategy'
+                USING ERRCODE = 'IN404', DETAIL = 'strategy_not_found';
+        END IF;
     END IF;
     -- Not among the checks of form: a replay may come after the expiry.
     IF p_expires_at <= clock_timestamp() THEN

@@ -27,25 +27,25 @@ DECLARE
     o app.open_orders;
     v_bound app.open_bound;
     v_counted record;
+    v_not_supported text;
 BEGIN
     SELECT
         a.currency, ARRAY(
             SELECT t.state FROM app.trading_states AS t
-            WHERE t.scope = 'global'
-                OR (t.scope = 'account' AND t.scope_id = p_account_id)
-                OR (t.scope = 'strategy' AND t.scope_id = p_strategy_id)
+            -- One look into the index for all three, of which the last line leaves what is meant.
+            WHERE t.scope = ANY ('{global,account,strategy}')
+                AND t.scope_id = ANY (ARRAY[0, p_account_id, p_strategy_id])
+                AND t.scope_id = CASE t.scope
+                    WHEN 'global' THEN 0 WHEN 'account' THEN p_account_id ELSE p_strategy_id
+                END
         ) AS states,
-        CASE WHEN v.route IS NULL THEN CASE
-            WHEN EXISTS (
-                SELECT FROM app.route_capabilities AS w
-                WHERE (w.route, w.order_type) = (a.route, p_order_type)
-            ) THEN 'TIME_IN_FORCE_NOT_SUPPORTED'
-            ELSE 'ORDER_TYPE_NOT_SUPPORTED'
-        END END AS not_supported,
-        i.tradable, coalesce((
-            SELECT bool_or(x.instrument_id = i.instrument_id) FROM app.account_instruments AS x
-            WHERE x.account_id = a.account_id
-        ), TRUE) AS allowed,
+        v.route IS NOT NULL AS supported, a.route,
+        i.tradable, NOT EXISTS (
+            SELECT FROM app.account_instruments AS x WHERE x.account_id = p_account_id
+        ) OR EXISTS (
+            SELECT FROM app.account_instruments AS x
+            WHERE x.account_id = p_account_id AND x.instrument_id = p_instrument_id
+        ) AS allowed,
         i.tick_size, i.lot_size, l.order_quantity_max, l.order_notional_max, l.price_collar,
         p.price, (
             clock_timestamp() - p.received_at <= app.sp_quote_stale_after(p.source)
@@ -59,11 +59,11 @@ BEGIN
             FROM (
                 SELECT b.amount * app.sp_fx_today(b.currency, a.currency) AS amount
                 FROM app.cash_balances AS b
-                WHERE b.account_id = a.account_id AND b.amount <> 0
+                WHERE b.account_id = p_account_id AND b.amount <> 0
             ) AS c
         ) AS cash, EXISTS (
             SELECT FROM app.positions AS x
-            WHERE x.account_id = a.account_id AND x.quantity <> 0
+            WHERE x.account_id = p_account_id AND x.quantity <> 0
         ) AS holds
     INTO r
     FROM app.accounts AS a
@@ -76,6 +76,12 @@ BEGIN
     LEFT JOIN app.day_equity AS d ON d.account_id = a.account_id
     WHERE a.account_id = p_account_id;
 
+    IF NOT r.supported THEN
+        v_not_supported := CASE WHEN EXISTS (
+            SELECT FROM app.route_capabilities AS w
+            WHERE (w.route, w.order_type) = (r.route, p_order_type)
+        ) THEN 'TIME_IN_FORCE_NOT_SUPPORTED' ELSE 'ORDER_TYPE_NOT_SUPPORTED' END;
+    END IF;
     IF r.holds THEN
         SELECT
             coalesce(sum(x.quantity) FILTER (WHERE x.instrument_id = p_instrument_id), 0),
@@ -107,7 +113,7 @@ BEGIN
         v_bound := v_counted.bound;
     END IF;
     RETURN ROW(
-        clock_timestamp(), r.states, r.not_supported, r.tradable, r.allowed, r.tick_size,
+        clock_timestamp(), r.states, v_not_supported, r.tradable, r.allowed, r.tick_size,
         r.lot_size, r.order_quantity_max, r.order_notional_max, r.price_collar, r.price, r.stale,
         r.point_value, coalesce(v_quantity, 0), r.position_quantity_max, o.buys, o.sells,
         o.ahead_buys, o.ahead_sells, CASE WHEN p_order_id IS NULL THEN o.orders END,
