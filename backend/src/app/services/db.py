@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import asyncpg
-from sqlalchemy import URL, event
+from sqlalchemy import URL, PoolProxiedConnection, event
 from sqlalchemy import exc as sqlalchemy_errors
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from app.core.errors import (
     AppError,
@@ -40,7 +41,8 @@ CONNECTION_ERRORS = (
     TimeoutError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    sqlalchemy_errors.DBAPIError,
+    # What SQLAlchemy makes of a connection that asyncpg did not get.
+    sqlalchemy_errors.EmulatedDBAPIException,
 )
 
 
@@ -117,23 +119,24 @@ class Database:
 
     @asynccontextmanager
     async def _driver_connection(self) -> AsyncIterator[asyncpg.Connection]:
-        connection = await self._acquire()
+        pooled = await self._acquire()
         try:
-            raw = await connection.get_raw_connection()
-            yield raw.driver_connection
+            yield pooled.driver_connection
         except BaseException as error:
             # A refusal by a procedure leaves a sound connection; of anything else we do not know.
             if not isinstance(error, AppError | asyncpg.PostgresError) or isinstance(
                 error, Unavailable
             ):
-                await connection.invalidate()
+                await greenlet_spawn(pooled.invalidate)
             raise
         finally:
-            await connection.close()
+            # Nothing is reset, so giving it back touches no socket and awaits nothing.
+            pooled.close()
 
-    async def _acquire(self) -> AsyncConnection:
+    async def _acquire(self) -> PoolProxiedConnection:
         try:
-            return await self.engine.connect()
+            # What `connect` adds, its own transactions and result objects, nobody here uses.
+            return await self.engine.raw_connection()
         except sqlalchemy_errors.TimeoutError as error:
             log.warning("database_pool_exhausted")
             raise DatabaseBusy() from error
