@@ -163,7 +163,7 @@ class Desk:
 
     async def poke(self) -> None:
         """Wake the workers as the API does."""
-        await self.api(lambda api: api.execute("NOTIFY outbox_poke"))
+        await self.api(lambda api: api.execute("NOTIFY outbox_poke; NOTIFY inbox_poke"))
 
     async def status(self, client_order_id: str) -> str:
         """Say in which state an order is."""

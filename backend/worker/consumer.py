@@ -31,6 +31,8 @@ log = get_logger(__name__)
 IN_FLIGHT_MAX = 64
 RECORD_EVERY_S = 1.0
 INBOX_BATCH_MAX = 100
+# In one transaction, for whose time their accounts are locked.
+APPLIED_TOGETHER_MAX = 16
 # What opens these lanes again is seen at once, so the wait is short and does not grow.
 HELD_BACK_RETRY_S = 1.0
 # With a batch more, still within what one reading of the inbox may ask for.
@@ -243,7 +245,10 @@ class _Sick:
 
 
 class InboxApplier:
-    """Applies what brokers reported, one event a transaction, none holding up the others."""
+    """Applies what brokers reported, what is there at once together, none holding up the others.
+
+    Where one of them fails, nothing of its transaction counts, and each gets one of its own.
+    """
 
     def __init__(
         self,
@@ -269,12 +274,14 @@ class InboxApplier:
             return False
         waiting = await self._pending()
         now = self._lanes.lease.now()
-        due = [i for i in waiting if i not in self._sick or self._sick[i].retry_at <= now]
+        well = [i for i in waiting if i not in self._sick]
+        again = [i for i in waiting if i in self._sick and self._sick[i].retry_at <= now]
+        together = [
+            well[n : n + APPLIED_TOGETHER_MAX] for n in range(0, len(well), APPLIED_TOGETHER_MAX)
+        ]
         applied = 0
-        for inbox_id in due:
-            if self._over.is_set():
-                break
-            applied += await self._apply(inbox_id)
+        for inbox_ids in (*together, *([i] for i in again)):
+            applied += await self._apply(inbox_ids)
         if applied:
             self._on_applied()
         return applied > 0
@@ -285,20 +292,26 @@ class InboxApplier:
         async with self._database.transaction() as connection:
             return await repo.inbox_pending(connection, self._lanes.owner, limit=limit)
 
-    async def _apply(self, inbox_id: int) -> bool:
+    async def _apply(self, inbox_ids: Sequence[int]) -> int:
+        if self._over.is_set():
+            return 0
         try:
             async with self._database.transaction() as connection:
-                outcome = await repo.apply_broker_event(connection, inbox_id, ttl_s=self._ttl_s)
+                outcomes = await repo.apply_broker_events(connection, inbox_ids, ttl_s=self._ttl_s)
         except Exception as error:
-            self._set_aside(inbox_id, error)
+            if len(inbox_ids) > 1 and not is_database_absent(error):
+                return sum([await self._apply([inbox_id]) for inbox_id in inbox_ids])
+            for inbox_id in inbox_ids:
+                self._set_aside(inbox_id, error)
             if is_database_absent(error):
                 raise
-            return False
-        self._sick.pop(inbox_id, None)
+            return 0
+        for inbox_id, outcome in zip(inbox_ids, outcomes, strict=True):
+            self._sick.pop(inbox_id, None)
+            self._metrics.inbox.labels(outcome).inc()
+            log.info("broker_event_applied", inbox_id=inbox_id, outcome=outcome)
         self._metrics.inbox_quarantined.set(len(self._sick))
-        self._metrics.inbox.labels(outcome).inc()
-        log.info("broker_event_applied", inbox_id=inbox_id, outcome=outcome)
-        return True
+        return len(inbox_ids)
 
     def _set_aside(self, inbox_id: int, error: Exception) -> None:
         if inbox_id not in self._sick and len(self._sick) >= QUARANTINE_MAX:

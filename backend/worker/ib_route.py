@@ -7,6 +7,7 @@ from app.outbox import repo
 from app.services.broker import Broker
 from app.services.db import Database
 from app.services.ibkr_reports import Event, Store
+from app.services.poke import INBOX
 
 from .bridges import source_of
 
@@ -43,6 +44,6 @@ def inbox_of(database: Database, deploy_id: str) -> Store:
                 heartbeat=heartbeat,
             )
         if events:
-            database.notify_poke()
+            database.notify_poke(INBOX)
 
     return store

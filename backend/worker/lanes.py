@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import asyncpg
 
 from app.core.logging import get_logger
 from app.outbox import repo
+from app.services.poke import Channel
 
 from .waiting import Backoff, Bell
 
 log = get_logger(__name__)
 
-POKE_CHANNEL = "outbox_poke"
 TAKE_INTERVAL_S = 1.0
 GOODBYE_TIMEOUT_S = 2.0
 
@@ -78,7 +78,7 @@ class Lanes:
         owner: str,
         lease: Lease,
         shards_max: int,
-        on_poke: Callable[[], None],
+        wakes: Mapping[Channel, Callable[[], None]],
         on_change: Callable[[int], None],
     ) -> None:
         self.owner = owner
@@ -88,7 +88,7 @@ class Lanes:
         self._in_doubt = False
         self._connect = connect
         self._shards_max = shards_max
-        self._on_poke = on_poke
+        self._wakes = wakes
         self._on_change = on_change
         self._owned: dict[int, int] = {}
         self._connection: asyncpg.Connection | None = None
@@ -111,7 +111,8 @@ class Lanes:
         connection = await self._connect()
         self._connection = connection
         connection.add_termination_listener(self._connection_ended)
-        await connection.add_listener(POKE_CHANNEL, self._poked)
+        for channel, wake in self._wakes.items():
+            await connection.add_listener(channel, _listener(wake))
         await self._take(connection)
         log.info("lanes_opened", owner=self.owner, shards=self.shards)
 
@@ -206,10 +207,12 @@ class Lanes:
     def _change(self, owned: dict[int, int]) -> None:
         self._owned = owned
         self._on_change(len(owned))
-        self._on_poke()
+        for wake in self._wakes.values():
+            wake()
 
     def _connection_ended(self, _connection: asyncpg.Connection) -> None:
         self._end("connection_ended")
 
-    def _poked(self, *_: object) -> None:
-        self._on_poke()
+
+def _listener(wake: Callable[[], None]) -> Callable[..., None]:
+    return lambda *_: wake()

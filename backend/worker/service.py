@@ -18,6 +18,7 @@ from app.core.settings import Settings
 from app.outbox import repo as outbox
 from app.services.broker import Broker
 from app.services.db import Database
+from app.services.poke import INBOX, OUTBOX, Channel
 from app.services.qc_executions import ListsExecutions
 from app.services.quotes import QuoteSource
 
@@ -166,12 +167,7 @@ class Service:
 
     async def _session(self, stopping: asyncio.Event, on_open: Callable[[], None]) -> None:
         bells: dict[str, Bell] = defaultdict(Bell)
-
-        def wake() -> None:
-            bells["send"].ring()
-            bells["inbox"].ring()
-
-        lanes = self._new_lanes(wake)
+        lanes = self._new_lanes({OUTBOX: bells["send"].ring, INBOX: bells["inbox"].ring})
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await lanes.open()
@@ -182,7 +178,7 @@ class Service:
             self._lanes = None
             await lanes.close()
 
-    def _new_lanes(self, wake: Callable[[], None]) -> Lanes:
+    def _new_lanes(self, wakes: Mapping[Channel, Callable[[], None]]) -> Lanes:
         self._sessions += 1
         # A name of its own for each session: what an earlier one left behind is not ours to touch.
         owner = f"{socket.gethostname()}:{os.getpid()}:{self._sessions}:{secrets.token_hex(3)}"
@@ -191,7 +187,7 @@ class Service:
             owner=owner,
             lease=Lease(self._settings.shard_lease_s),
             shards_max=self._shards_max,
-            on_poke=wake,
+            wakes=wakes,
             on_change=self._metrics.shards_owned.set,
         )
 
@@ -262,7 +258,7 @@ class Service:
             self._bridges,
             metrics,
             lists=self._lists,
-            on_missing=database.notify_poke,
+            on_missing=partial(database.notify_poke, INBOX),
         )
         notifier = Notifier(database, lanes, metrics, settings=settings)
         anchorer = Anchorer(database, lanes, metrics, settings=settings)

@@ -116,6 +116,20 @@ async def test_pending_events_are_given_to_the_owner_of_their_shard_in_order(des
         await desk.worker.fetch("SELECT app.sp_inbox_pending('w', 0)")
 
 
+async def test_pending_events_come_by_account_and_then_as_they_arrived(desk: World) -> None:
+    await desk.acquire()
+    lower, upper = sorted((desk.account, desk.other))
+    for number in (1, 2):
+        for account in (upper, lower):
+            await desk.put(_events(number), account=account)
+    pending = await desk.worker.fetch("SELECT * FROM app.sp_inbox_pending($1, 10)", desk.owner)
+    of = dict(await desk.root.fetch("SELECT inbox_id, source FROM app.inbox"))
+    sources = [of[row["inbox_id"]] for row in pending]
+    assert sources == [*[await desk.source(lower)] * 2, *[await desk.source(upper)] * 2]
+    ids = [row["inbox_id"] for row in pending]
+    assert (ids[:2], ids[2:]) == (sorted(ids[:2]), sorted(ids[2:]))
+
+
 async def test_a_bridge_is_not_believed_about_another_account(desk: World) -> None:
     await desk.acquire()
     order = await desk.submit()

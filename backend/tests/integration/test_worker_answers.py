@@ -187,3 +187,45 @@ async def test_a_bridge_is_told_how_far_its_events_are_stored(desk: Desk, venue:
         await venue.report(venue.commands[0], {"kind": "order_event", "status": "accepted"})
         await eventually(lambda: ("1001", 1) in venue.acknowledged)
     assert ("1002", 0) not in venue.acknowledged
+
+
+async def test_what_was_reported_meanwhile_is_applied_in_one_transaction(
+    desk: Desk, venue: Venue
+) -> None:
+    orders = [await desk.place(account) for account in desk.accounts for _ in range(4)]
+    blocker = await desk.database.connect("postgres")
+    async with running_worker(venue):
+        await eventually(desk.outbox_is_empty)
+        async with blocker.transaction():
+            await blocker.execute("SELECT FROM app.streams FOR UPDATE")
+            for command in reversed(venue.sent("place")):
+                await venue.report(command, {"kind": "order_event", "status": "accepted"})
+        for order in orders:
+            await eventually(lambda order=order: desk.is_status(order, "accepted"))
+    # The first is there alone; what came while it waited for its account goes together.
+    transactions = await desk.value("SELECT count(DISTINCT xmin::text) FROM app.inbox")
+    assert 1 <= transactions <= 3, f"{len(orders)} events in {transactions} transactions"
+
+
+async def test_one_that_fails_takes_no_other_with_it(desk: Desk, venue: Venue) -> None:
+    superuser = await desk.database.connect("postgres")
+    bad, *good = [await desk.place(account) for account in desk.accounts for _ in range(4)]
+    await superuser.execute(
+        "CREATE FUNCTION public.choke() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'poison'; END $$;"
+        "CREATE TRIGGER choke BEFORE UPDATE ON app.inbox FOR EACH ROW"
+        f" WHEN (new.payload ->> 'client_order_id' = '{bad}') EXECUTE FUNCTION public.choke()"
+    )
+    async with running_worker(venue) as worker:
+        await eventually(desk.outbox_is_empty)
+        async with superuser.transaction():
+            await superuser.execute("SELECT FROM app.streams FOR UPDATE")
+            for command in venue.sent("place"):
+                await venue.report(command, {"kind": "order_event", "status": "accepted"})
+        for order in good:
+            await eventually(lambda order=order: desk.is_status(order, "accepted"))
+        assert await desk.is_status(bad, "submitted"), "nothing of it counts"
+        assert worker.metric("inbox_applied_total", outcome="applied") == len(good)
+        assert worker.metric("inbox_quarantined") == 1
+        await superuser.execute("DROP TRIGGER choke ON app.inbox")
+        await eventually(lambda: desk.is_status(bad, "accepted"))

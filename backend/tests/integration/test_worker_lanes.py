@@ -68,6 +68,21 @@ async def test_a_poke_wakes_the_worker_long_before_its_poll(desk: Desk, venue: V
         await eventually(lambda: venue.sent("place", order))
 
 
+async def test_what_is_owed_and_what_is_reported_are_poked_apart(desk: Desk, venue: Venue) -> None:
+    async with running_worker(venue, poll_interval_ms=3_600_000) as worker:
+        await eventually(lambda: worker.service.health()[0])
+        first_order = await desk.place(first(desk))
+        await desk.poke()
+        await eventually(lambda: desk.is_status(first_order, "submitted"))
+        await venue.report(venue.commands[0], {"kind": "order_event", "status": "accepted"})
+        order = await desk.place(first(desk))
+        await desk.api(lambda api: api.execute("NOTIFY outbox_poke"))
+        await eventually(lambda: desk.is_status(order, "submitted"))
+        assert await desk.is_status(first_order, "submitted"), "nobody looked at the inbox"
+        await desk.api(lambda api: api.execute("NOTIFY inbox_poke"))
+        await eventually(lambda: desk.is_status(first_order, "accepted"))
+
+
 async def test_a_flood_of_pokes_neither_starves_the_worker_nor_makes_it_ask_as_often(
     desk: Desk, venue: Venue
 ) -> None:
@@ -190,7 +205,7 @@ async def test_a_lease_that_grew_old_between_begin_and_send_keeps_the_order_back
         owner="the one that stalls",
         lease=Lease(20, lambda: steady_clock() + late_s),
         shards_max=16,
-        on_poke=lambda: None,
+        wakes={},
         on_change=lambda _: None,
     )
     sender = Sender(

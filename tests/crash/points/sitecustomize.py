@@ -36,7 +36,7 @@ POINTS: dict[str, list[tuple[str, str, str]]] = {
     "app.outbox.repo": [
         ("begin_sends", "", "worker:claim_before_commit"),
         ("finish_sends", "worker:before_mark", "worker:before_mark_commit"),
-        ("apply_broker_event", "worker:before_fill", "worker:mid_fill"),
+        ("apply_broker_events", "worker:before_fill", "worker:mid_fill"),
     ],
     "app.services.qc_client": [
         ("QuantConnectBroker.place", "worker:before_send", "worker:after_send"),

@@ -204,12 +204,17 @@ async def inbox_pending(connection: asyncpg.Connection, owner: str, *, limit: in
     return [row["inbox_id"] for row in rows]
 
 
-async def apply_broker_event(connection: asyncpg.Connection, inbox_id: int, *, ttl_s: float) -> str:
-    """Apply one event to its order and say what came of it."""
-    outcome = await connection.fetchval(
-        "SELECT app.sp_apply_broker_event($1, $2)", inbox_id, timedelta(seconds=ttl_s)
+async def apply_broker_events(
+    connection: asyncpg.Connection, inbox_ids: Sequence[int], *, ttl_s: float
+) -> list[str]:
+    """Apply events to their orders, one after the other, and say what came of each."""
+    applied = await connection.fetch(
+        "SELECT app.sp_apply_broker_event(i.inbox_id, $2) AS outcome"
+        " FROM unnest($1::bigint[]) WITH ORDINALITY AS i (inbox_id, place) ORDER BY i.place",
+        inbox_ids,
+        timedelta(seconds=ttl_s),
     )
-    return str(outcome)
+    return [str(row["outcome"]) for row in applied]
 
 
 async def query_inflight(connection: asyncpg.Connection, owner: str, *, after_s: float) -> int:

@@ -24,7 +24,7 @@ from app.core.errors import (
 )
 from app.core.logging import get_logger
 from app.core.settings import Settings
-from app.services.poke import Poker
+from app.services.poke import OUTBOX, Channel, Poker
 
 log = get_logger(__name__)
 
@@ -108,9 +108,9 @@ class Database:
         async with self._driver_connection() as connection, translated():
             yield connection
 
-    def notify_poke(self) -> None:
+    def notify_poke(self, channel: Channel = OUTBOX) -> None:
         """Wake the worker; many calls within one round trip become one notification."""
-        self._poker.poke()
+        self._poker.poke(channel)
 
     async def close(self) -> None:
         """End the poke and close every connection."""

@@ -14,6 +14,7 @@ from app.core.problems import validation_failed
 from app.core.strict_json import parse_strict_json
 from app.models.bridge import Acknowledged, BridgeBatch
 from app.services import quotes, sp
+from app.services.poke import INBOX
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"], route_class=StrictRoute)
 
@@ -73,5 +74,5 @@ async def report(
         recorded = await quotes.record(connection, bridge.name, heard)
     await hot_quotes.publish(bridge.name, recorded)
     if batch.events or batch.heartbeat:
-        database.notify_poke()
+        database.notify_poke(INBOX)
     return Acknowledged(acknowledged=acknowledged)
