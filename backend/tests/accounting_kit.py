@@ -21,9 +21,9 @@ INSTRUMENTS = {
 PAID_IN = {"USD": 1_000_000, "EUR": 5_000}
 ACCOUNT = "SELECT app.sp_account_upsert('t', %s, 'USD', 'quantconnect', %s, TRUE) AS account_id"
 APPLY = """
-    SELECT app.sp_apply_broker_event(i.inbox_id) AS outcome
-    FROM (SELECT inbox_id FROM app.inbox WHERE source = %s AND applied_at IS NULL
-        ORDER BY inbox_id) AS i
+    SELECT outcome FROM app.sp_apply_broker_events(ARRAY(
+        SELECT inbox_id FROM app.inbox WHERE source = %s AND applied_at IS NULL ORDER BY inbox_id
+    ))
 """
 
 Figures = dict[str, tuple[Fraction, ...]]

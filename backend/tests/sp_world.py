@@ -18,6 +18,7 @@ from fixtures_postgres import Database, make_account, make_instrument, make_user
 
 LEASE = timedelta(seconds=20)
 VALID = timedelta(seconds=10)
+APPLY = "SELECT outcome FROM app.sp_apply_broker_events(ARRAY[$1::bigint])"
 LIMITS = (Decimal(1000), Decimal(50_000), Decimal("0.10"))
 
 
@@ -255,7 +256,7 @@ class World:
 
     async def apply(self, inbox_id: int) -> str:
         """Apply one event."""
-        return str(await self.worker.fetchval("SELECT app.sp_apply_broker_event($1)", inbox_id))
+        return str(await self.worker.fetchval(APPLY, inbox_id))
 
     async def report(self, order: asyncpg.Record, kind: str, **fields: Any) -> str:
         """Report one event about an order and apply it."""

@@ -200,8 +200,13 @@ class Sender:
             self._lanes.check_soon()
 
     async def _record(self, results: Sequence[repo.SendResult]) -> int:
-        async with self._database.transaction() as connection:
-            return await repo.finish_sends(connection, self._lanes.owner, results)
+        # What is left out because somebody else is writing to its account is told again.
+        applied, more = 0, 1
+        while more and applied < len(results):
+            async with self._database.transaction() as connection:
+                more = await repo.finish_sends(connection, self._lanes.owner, results)
+            applied += more
+        return applied
 
 
 def _result(send: Send, outcome: Outcome) -> repo.SendResult:
@@ -267,6 +272,7 @@ class InboxApplier:
         self._over = over
         self._on_applied = on_applied
         self._sick: dict[int, _Sick] = {}
+        self._together_max = APPLIED_TOGETHER_MAX
 
     async def step(self) -> bool:
         """Apply what waits; says whether anything was applied."""
@@ -276,15 +282,18 @@ class InboxApplier:
         now = self._lanes.lease.now()
         well = [i for i in waiting if i not in self._sick]
         again = [i for i in waiting if i in self._sick and self._sick[i].retry_at <= now]
-        together = [
-            well[n : n + APPLIED_TOGETHER_MAX] for n in range(0, len(well), APPLIED_TOGETHER_MAX)
-        ]
-        applied = 0
+        size = self._together_max
+        together = [well[n : n + size] for n in range(0, len(well), size)]
+        applied: dict[int, str] = {}
         for inbox_ids in (*together, *([i] for i in again)):
-            applied += await self._apply(inbox_ids)
+            applied |= await self._apply(inbox_ids)
+            # Who is left out comes first the next time; nothing later of its account comes before.
+            if any(i not in applied and i not in self._sick for i in inbox_ids):
+                break
+        self._together_max = APPLIED_TOGETHER_MAX
         if applied:
             self._on_applied()
-        return applied > 0
+        return bool(applied)
 
     async def _pending(self) -> list[int]:
         # The sick ones are still pending: reading past them keeps the lane moving.
@@ -292,26 +301,35 @@ class InboxApplier:
         async with self._database.transaction() as connection:
             return await repo.inbox_pending(connection, self._lanes.owner, limit=limit)
 
-    async def _apply(self, inbox_ids: Sequence[int]) -> int:
+    async def _apply(self, inbox_ids: Sequence[int]) -> dict[int, str]:
         if self._over.is_set():
-            return 0
+            return {}
         try:
             async with self._database.transaction() as connection:
                 outcomes = await repo.apply_broker_events(connection, inbox_ids, ttl_s=self._ttl_s)
         except Exception as error:
-            if len(inbox_ids) > 1 and not is_database_absent(error):
-                return sum([await self._apply([inbox_id]) for inbox_id in inbox_ids])
-            for inbox_id in inbox_ids:
-                self._set_aside(inbox_id, error)
-            if is_database_absent(error):
-                raise
-            return 0
-        for inbox_id, outcome in zip(inbox_ids, outcomes, strict=True):
+            return await self._apart(inbox_ids, error)
+        for inbox_id, outcome in outcomes.items():
             self._sick.pop(inbox_id, None)
             self._metrics.inbox.labels(outcome).inc()
             log.info("broker_event_applied", inbox_id=inbox_id, outcome=outcome)
         self._metrics.inbox_quarantined.set(len(self._sick))
-        return len(inbox_ids)
+        return outcomes
+
+    async def _apart(self, inbox_ids: Sequence[int], error: Exception) -> dict[int, str]:
+        absent = is_database_absent(error)
+        if absent:
+            # Should it have died of one of them, the next time shows of which.
+            self._together_max = 1
+        if len(inbox_ids) == 1:
+            self._set_aside(inbox_ids[0], error)
+        if absent:
+            raise error
+        applied: dict[int, str] = {}
+        if len(inbox_ids) > 1:
+            for inbox_id in inbox_ids:
+                applied |= await self._apply([inbox_id])
+        return applied
 
     def _set_aside(self, inbox_id: int, error: Exception) -> None:
         if inbox_id not in self._sick and len(self._sick) >= QUARANTINE_MAX:

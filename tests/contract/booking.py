@@ -107,13 +107,11 @@ class Books:
 
     def _apply(self) -> list[str]:
         ids = _one(self.root, PENDING) or []
-        # One commit for all, one statement each, as every call of the worker is.
-        with self.worker.pipeline(), self.worker.transaction():
-            applied = [
-                self.worker.execute("SELECT app.sp_apply_broker_event(%s)", (inbox_id,))
-                for inbox_id in ids
-            ]
-        return [row[0] for cursor in applied for row in cursor.fetchall()]
+        with self.worker.transaction():
+            applied = self.worker.execute(
+                "SELECT outcome FROM app.sp_apply_broker_events(%s)", (ids,)
+            ).fetchall()
+        return [row[0] for row in applied]
 
     def _read(self, booked: Mapping[int, Booked]) -> None:
         named = {"accounts": list(booked)}

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from sp_world import World, desk, refused, stamp
+from sp_world import APPLY, World, desk, refused, stamp
 
 __all__ = ["desk"]
 
@@ -116,20 +116,6 @@ async def test_pending_events_are_given_to_the_owner_of_their_shard_in_order(des
         await desk.worker.fetch("SELECT app.sp_inbox_pending('w', 0)")
 
 
-async def test_pending_events_come_by_account_and_then_as_they_arrived(desk: World) -> None:
-    await desk.acquire()
-    lower, upper = sorted((desk.account, desk.other))
-    for number in (1, 2):
-        for account in (upper, lower):
-            await desk.put(_events(number), account=account)
-    pending = await desk.worker.fetch("SELECT * FROM app.sp_inbox_pending($1, 10)", desk.owner)
-    of = dict(await desk.root.fetch("SELECT inbox_id, source FROM app.inbox"))
-    sources = [of[row["inbox_id"]] for row in pending]
-    assert sources == [*[await desk.source(lower)] * 2, *[await desk.source(upper)] * 2]
-    ids = [row["inbox_id"] for row in pending]
-    assert (ids[:2], ids[2:]) == (sorted(ids[:2]), sorted(ids[2:]))
-
-
 async def test_a_bridge_is_not_believed_about_another_account(desk: World) -> None:
     await desk.acquire()
     order = await desk.submit()
@@ -155,8 +141,7 @@ async def test_an_event_is_applied_once_however_many_apply_it(desk: World) -> No
     await desk.put([event])
     inbox_id = await desk.root.fetchval("SELECT inbox_id FROM app.inbox")
     connections = [await desk.database.connect("app_worker") for _ in range(6)]
-    query = "SELECT app.sp_apply_broker_event($1)"
-    outcomes = await asyncio.gather(*(one.fetchval(query, inbox_id) for one in connections))
+    outcomes = await asyncio.gather(*(one.fetchval(APPLY, inbox_id) for one in connections))
     assert outcomes == ["applied"] * 6
     assert await desk.root.fetchval("SELECT count(*) FROM app.executions") == 1
     assert await desk.put([{**event, "occurred_at": stamp()}]) == event["sequence"]

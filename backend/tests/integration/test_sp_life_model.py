@@ -36,6 +36,9 @@ GENEROUS = """
 """
 
 ORDERS_MAX = 6
+APPLY_LATEST = """
+    SELECT outcome FROM app.sp_apply_broker_events(ARRAY(SELECT max(inbox_id) FROM app.inbox))
+"""
 OUTCOMES = ("accepted", "accepted", "unknown", "not_sent")
 SIZES = st.integers(1, 12)
 PRICES = st.integers(90, 110)
@@ -86,8 +89,7 @@ class Life(RuleBasedStateMachine):
         }
         query = "SELECT app.sp_inbox_put(%s, 'L', 1, %s::jsonb, NULL)"
         self._one(query, self.source, json.dumps([event]))
-        query = "SELECT app.sp_apply_broker_event(max(inbox_id)) AS o FROM app.inbox"
-        return str(self._one(query)["o"])
+        return str(self._one(APPLY_LATEST)["outcome"])
 
     def _venue(self, order: Order, status: str, **fields: Any) -> str:
         return self._report(

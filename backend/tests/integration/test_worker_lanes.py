@@ -83,6 +83,28 @@ async def test_what_is_owed_and_what_is_reported_are_poked_apart(desk: Desk, ven
         await eventually(lambda: desk.is_status(first_order, "accepted"))
 
 
+async def test_an_account_that_is_written_to_for_long_holds_up_no_other(
+    desk: Desk, venue: Venue
+) -> None:
+    """The one that is held comes first in every queue: of what to send and of what was reported."""
+    held, other = list(desk.accounts)[:2]
+    early, late = await desk.place(held), await desk.place(other)
+    somebody = await desk.database.connect("postgres")
+    async with running_worker(venue):
+        await eventually(desk.outbox_is_empty)
+        more_early, more_late = await desk.place(held), await desk.place(other)
+        async with somebody.transaction():
+            await somebody.execute("SELECT FROM app.streams WHERE stream_id = $1 FOR UPDATE", held)
+            for order in (early, late):
+                (command,) = venue.sent("place", order)
+                await venue.report(command, {"kind": "order_event", "status": "accepted"})
+            await eventually(lambda: desk.is_status(late, "accepted"))
+            await eventually(lambda: desk.is_status(more_late, "submitted"))
+            assert await desk.is_status(early, "submitted")
+        await eventually(lambda: desk.is_status(early, "accepted"))
+        await eventually(lambda: desk.is_status(more_early, "submitted"))
+
+
 async def test_a_flood_of_pokes_neither_starves_the_worker_nor_makes_it_ask_as_often(
     desk: Desk, venue: Venue
 ) -> None:

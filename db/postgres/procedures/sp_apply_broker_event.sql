@@ -6,16 +6,14 @@
 -- be read). Whatever it is, the event is recorded and the lane goes on; the last three are audited.
 -- A fill of no order is a break as well.
 -- Repeating it answers the same and changes nothing.
--- SQLSTATE 25001; IN404 event_not_found. Called by app_worker. Test: test_sp_events.py
+-- IN404 event_not_found. Internal: sp_apply_broker_events. Test: test_sp_events.py
 
-CREATE OR REPLACE FUNCTION app.sp_apply_broker_event(
-    p_inbox_id bigint, p_ttl interval DEFAULT '120 s'
-)
+-- It was the worker's to call, with a time of its own.
+DROP FUNCTION IF EXISTS app.sp_apply_broker_event(bigint, interval);
+
+CREATE FUNCTION app.sp_apply_broker_event(p_inbox_id bigint, p_ttl interval)
 RETURNS text
 LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '5s'
 AS $$
 DECLARE
     v_inbox app.inbox;
@@ -28,7 +26,6 @@ DECLARE
     v_outcome text;
     v_kind text;
 BEGIN
-    PERFORM app.sp_require_read_committed();
     SELECT i.* INTO v_inbox FROM app.inbox AS i WHERE i.inbox_id = p_inbox_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no event %', p_inbox_id

@@ -5,7 +5,8 @@
 -- Halt and risk are checked again here; what breaks them is canceled, a replace dropped, what
 -- waited longer than ttl is rejected, what is settled otherwise is archived, and none of that is
 -- returned. A row in flight is not returned again, unless nobody finished it within `valid` or the
--- shard has changed hands. Without a living lease nothing is changed.
+-- shard has changed hands. Without a living lease nothing is changed. Of the accounts that somebody
+-- else is writing to only the one that has waited longest is waited for, and not for long.
 -- SQLSTATE 25001; IN422 owner_invalid, limit_invalid, valid_invalid. Called by app_worker. Test:
 -- test_sp_sends.py
 
@@ -63,7 +64,7 @@ BEGIN
             SELECT h.stream_id FROM app.sp_outbox_heads(p_owner, p_limit, p_valid) AS h
         );
     END IF;
-    PERFORM app.sp_fence(p_owner, v_streams);
+    v_streams := app.sp_fence(p_owner, v_streams);
 
     -- Archived heads uncover the next rows of their lanes, so look again until there are none.
     FOR v_round IN 1..100 LOOP

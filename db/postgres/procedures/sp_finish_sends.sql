@@ -3,7 +3,8 @@
 -- retry_after_s?}]. Fenced: a result counts only while this owner holds the shard by a living lease
 -- in the very epoch that began the send, only for the attempt that the row is in, and once; all
 -- others are left out of the count. What became of a question must not be taken for what became of
--- the place that its answer, being quicker, has let go out meanwhile.
+-- the place that its answer, being quicker, has let go out meanwhile. Results of accounts that
+-- somebody else is writing to may be left out as well: who tells the same again hears 0 in the end.
 -- SQLSTATE 25001; IN422 owner_invalid, results_invalid. Called by app_worker.
 -- Test: test_sp_sends.py
 
@@ -36,12 +37,17 @@ BEGIN
         RAISE EXCEPTION 'not a list of results of sends'
             USING ERRCODE = 'IN422', DETAIL = 'results_invalid';
     END IF;
-    v_streams := ARRAY(
+    v_streams := app.sp_fence(p_owner, ARRAY(
         SELECT e.stream_id
-        FROM jsonb_to_recordset(p_results) AS r (event_id bigint)
-        JOIN app.events_outbox AS e ON e.event_id = r.event_id
-    );
-    PERFORM app.sp_fence(p_owner, v_streams);
+        FROM jsonb_to_recordset(p_results) AS r (event_id bigint, epoch bigint, attempts integer)
+        JOIN app.events_outbox AS e
+            ON e.event_id = r.event_id
+            AND e.last_outcome = 'sending'
+            AND e.sending_epoch = r.epoch
+            AND e.attempts = r.attempts
+        GROUP BY e.stream_id
+        ORDER BY min(e.event_id)
+    ), current_setting('lock_timeout'));
 
     -- One result of each lane at a time: what comes second sees what the first has done.
     LOOP

@@ -1,7 +1,5 @@
 -- sp_inbox_pending(owner, limit) -> inbox ids, in the order in which they are to be applied
--- What the brokers reported for the owner's shards and is not applied yet: the oldest of it, by
--- account and then as it came, so that several applied in one transaction lock their streams in
--- ascending order, as everybody does. Writes nothing.
+-- What the brokers reported for the owner's shards and is not applied yet. Writes nothing.
 -- SQLSTATE IN422 owner_invalid, limit_invalid. Called by app_worker. Test: test_sp_inbox.py
 
 CREATE OR REPLACE FUNCTION app.sp_inbox_pending(p_owner text, p_limit integer)
@@ -14,17 +12,12 @@ BEGIN
     PERFORM app.sp_require_text(p_owner, '^.{1,200}$', 'owner');
     PERFORM app.sp_require_text(p_limit::text, '^([1-9][0-9]{0,2}|1000)$', 'limit');
     RETURN QUERY
-    SELECT w.inbox_id
-    FROM (
-        SELECT i.inbox_id, i.source
-        FROM app.inbox AS i
-        JOIN app.outbox_shards AS s
-            ON s.shard = i.shard AND s.owner = p_owner AND s.lease_until > clock_timestamp()
-        WHERE i.applied_at IS NULL
-        ORDER BY i.inbox_id
-        LIMIT p_limit
-    ) AS w
-    -- What no account reports is of stream 0.
-    ORDER BY coalesce(app.sp_source_account(w.source), 0), w.inbox_id;
+    SELECT i.inbox_id
+    FROM app.inbox AS i
+    JOIN app.outbox_shards AS s
+        ON s.shard = i.shard AND s.owner = p_owner AND s.lease_until > clock_timestamp()
+    WHERE i.applied_at IS NULL
+    ORDER BY i.inbox_id
+    LIMIT p_limit;
 END
 $$;

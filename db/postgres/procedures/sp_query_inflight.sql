@@ -23,12 +23,15 @@ BEGIN
             USING ERRCODE = 'IN422', DETAIL = 'after_invalid';
     END IF;
     v_streams := ARRAY(
-        SELECT DISTINCT d.account_id FROM app.sp_inflight_due(p_owner, p_after) AS d
+        SELECT d.account_id
+        FROM app.sp_inflight_due(p_owner, p_after) WITH ORDINALITY AS d (order_id, account_id, place)
+        GROUP BY d.account_id
+        ORDER BY min(d.place)
     );
     IF cardinality(v_streams) = 0 THEN
         RETURN 0;
     END IF;
-    PERFORM app.sp_fence(p_owner, v_streams);
+    v_streams := app.sp_fence(p_owner, v_streams);
 
     WITH due AS (
         UPDATE app.orders AS o

@@ -23,9 +23,10 @@ BEGIN
         RAISE EXCEPTION 'orders that work are asked about after a second or more'
             USING ERRCODE = 'IN422', DETAIL = 'after_invalid';
     END IF;
-    SELECT array_agg(d.order_id), array_agg(DISTINCT d.account_id) INTO v_due, v_streams
+    SELECT array_agg(d.order_id), array_agg(d.account_id ORDER BY d.updated_at)
+    INTO v_due, v_streams
     FROM (
-        SELECT o.order_id, o.account_id
+        SELECT o.order_id, o.account_id, o.updated_at
         FROM app.orders AS o
         JOIN app.outbox_shards AS s
             ON s.shard = o.account_id % 16
@@ -41,13 +42,14 @@ BEGIN
     IF v_due IS NULL THEN
         RETURN 0;
     END IF;
-    PERFORM app.sp_fence(p_owner, v_streams);
+    v_streams := app.sp_fence(p_owner, v_streams);
 
     WITH due AS (
         UPDATE app.orders AS o
         SET next_query_at = clock_timestamp()
         FROM app.outbox_shards AS s
         WHERE o.order_id = ANY (v_due)
+            AND o.account_id = ANY (v_streams)
             AND o.status IN ('accepted', 'partially_filled')
             AND s.shard = o.account_id % 16
             AND s.owner = p_owner

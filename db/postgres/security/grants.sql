@@ -66,7 +66,7 @@ GRANT EXECUTE ON FUNCTION
     app.sp_finish_sends,
     app.sp_inbox_report,
     app.sp_inbox_pending,
-    app.sp_apply_broker_event,
+    app.sp_apply_broker_events,
     app.sp_query_inflight,
     app.sp_outbox_age,
     app.sp_query_open,

@@ -206,15 +206,17 @@ async def inbox_pending(connection: asyncpg.Connection, owner: str, *, limit: in
 
 async def apply_broker_events(
     connection: asyncpg.Connection, inbox_ids: Sequence[int], *, ttl_s: float
-) -> list[str]:
-    """Apply events to their orders, one after the other, and say what came of each."""
+) -> dict[int, str]:
+    """Apply events to their orders, one after the other; say what came of each.
+
+    Those of accounts that somebody else is writing to are left out.
+    """
     applied = await connection.fetch(
-        "SELECT app.sp_apply_broker_event(i.inbox_id, $2) AS outcome"
-        " FROM unnest($1::bigint[]) WITH ORDINALITY AS i (inbox_id, place) ORDER BY i.place",
+        "SELECT inbox_id, outcome FROM app.sp_apply_broker_events($1, $2)",
         inbox_ids,
         timedelta(seconds=ttl_s),
     )
-    return [str(row["outcome"]) for row in applied]
+    return {row["inbox_id"]: row["outcome"] for row in applied}
 
 
 async def query_inflight(connection: asyncpg.Connection, owner: str, *, after_s: float) -> int:
