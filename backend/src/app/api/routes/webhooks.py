@@ -62,7 +62,9 @@ async def report(
         raise errors.SignatureInvalid("X-Bridge-Source differs from the source in the body.")
     bridge = quotes.BridgeQuotes(batch.quotes)
     heard = await bridge.take()
-    async with database.transaction() as connection:
+    # Events and prices count together; events alone are one statement, and one round trip.
+    lent = database.transaction() if heard else database.single_statement()
+    async with lent as connection:
         acknowledged = await sp.inbox_put(
             connection,
             source=batch.source,
@@ -73,6 +75,6 @@ async def report(
         )
         recorded = await quotes.record(connection, bridge.name, heard)
     await hot_quotes.publish(bridge.name, recorded)
-    if batch.events or batch.heartbeat:
+    if batch.events:
         database.notify_poke(INBOX)
     return Acknowledged(acknowledged=acknowledged)
