@@ -84,12 +84,16 @@ class Sender:
         }
         self._attempts: set[asyncio.Task[None]] = set()
         self._results: list[repo.SendResult] = []
+        # The last look found as many as there was room for, so others wait.
+        self._more_wait = False
 
     async def step(self) -> bool:
         """Begin what may go out now; the ends of sends and pokes ring for the next step."""
         room = IN_FLIGHT_MAX - len(self._attempts) - len(self._results)
         if room > 0 and self._lanes.may_send and self._bridges.any_heard:
-            for send in await self._begin(room):
+            begun = await self._begin(room)
+            self._more_wait = len(begun) == room
+            for send in begun:
                 attempt = asyncio.create_task(self._attempt(send))
                 self._attempts.add(attempt)
                 attempt.add_done_callback(self._attempts.discard)
@@ -108,6 +112,9 @@ class Sender:
 
     async def _record_waiting(self) -> None:
         results, self._results = self._results, []
+        if self._more_wait:
+            # There is room for them while these are recorded.
+            self._on_recorded()
         try:
             await self._finish(results)
         except Exception as error:

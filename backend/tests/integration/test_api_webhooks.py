@@ -1,5 +1,6 @@
 """What bridges report, and prices: signed, strict, kept once."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -95,6 +96,23 @@ async def test_a_heartbeat_alone_is_a_report(bridged: World) -> None:
     assert answer.json() == {"acknowledged": 0}
     [row] = await bridged.rows("SELECT heartbeat FROM app.bridges")
     assert json.loads(row["heartbeat"])["positions"][0]["quantity"] == "-5"
+
+
+@pytest.mark.parametrize("quotes", [[], [{"symbol": "AAPL", "price": "20.50", "at": now_text()}]])
+async def test_events_alone_wake_who_applies_them(
+    bridged: World, quotes: list[dict[str, str]]
+) -> None:
+    listener = await bridged.database.connect("app_worker")
+    told: asyncio.Queue[str] = asyncio.Queue()
+    for channel in ("outbox_poke", "inbox_poke"):
+        await listener.add_listener(
+            channel, lambda _connection, _pid, name, _: told.put_nowait(name)
+        )
+    assert (await bridged.report(batch(quotes=quotes))).status_code == 200
+    assert (await bridged.report(batch(event(1), quotes=quotes))).json() == {"acknowledged": 1}
+    async with asyncio.timeout(5):
+        assert await told.get() == "inbox_poke"
+    assert told.empty(), "a heartbeat alone is nothing to apply"
 
 
 async def test_prices_move_the_marks(bridged: World) -> None:
