@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sp_world import World, begun, desk
+from sp_world import World, begun, desk, refused
 from worker_world import eventually
 
 __all__ = ["desk"]
@@ -123,6 +123,15 @@ async def test_reports_of_an_account_that_is_written_to_are_left_for_the_next_ti
     # An event that was applied answers the same again.
     assert await apply() == dict.fromkeys(ids, "applied")
     assert [await desk.status(order["order_id"]) for order in orders] == ["accepted"] * 2
+
+
+async def test_no_list_of_reports_is_nothing_and_an_unknown_one_is_refused(desk: World) -> None:
+    query = "SELECT * FROM app.sp_apply_broker_events($1)"
+    for nothing in (None, []):
+        assert await desk.worker.fetch(query, nothing) == []
+    for unknown in ([0], [None], [-1]):
+        with refused("IN404", "event_not_found"):
+            await desk.worker.fetch(query, unknown)
 
 
 async def test_the_longest_silent_of_those_that_are_free_is_asked_about(desk: World) -> None:

@@ -105,6 +105,30 @@ async def test_an_account_that_is_written_to_for_long_holds_up_no_other(
         await eventually(lambda: desk.is_status(more_early, "submitted"))
 
 
+async def test_the_answer_of_an_account_that_is_written_to_is_recorded_afterwards(
+    desk: Desk, venue: Venue
+) -> None:
+    answer = asyncio.Event()
+
+    async def script(_action: str, _client_order_id: str) -> None:
+        await answer.wait()
+
+    venue.script = script
+    free, held = [await desk.place(account) for account in list(desk.accounts)[:2]]
+    somebody = await desk.database.connect("postgres")
+    async with running_worker(venue):
+        await eventually(lambda: venue.sent("place", free) and venue.sent("place", held))
+        async with somebody.transaction():
+            await somebody.execute(
+                "SELECT FROM app.streams WHERE stream_id = $1 FOR UPDATE", list(desk.accounts)[1]
+            )
+            answer.set()
+            await eventually(lambda: desk.is_status(free, "submitted"))
+            assert await desk.is_status(held, "submitting")
+        await eventually(lambda: desk.is_status(held, "submitted"))
+    assert not venue.sent("query"), "the answer was there, and nobody had to ask"
+
+
 async def test_a_flood_of_pokes_neither_starves_the_worker_nor_makes_it_ask_as_often(
     desk: Desk, venue: Venue
 ) -> None:

@@ -25,7 +25,7 @@ BEGIN
         ORDER BY g.place
     );
     v_locked := app.sp_lock_streams(v_streams);
-    FOR v_place IN 1..cardinality(p_inbox_ids) LOOP
+    FOR v_place IN 1..coalesce(cardinality(p_inbox_ids), 0) LOOP
         CONTINUE WHEN v_streams[v_place] <> ALL (v_locked);
         inbox_id := p_inbox_ids[v_place];
         outcome := app.sp_apply_broker_event(inbox_id, p_ttl);
