@@ -15,6 +15,6 @@ BEGIN
         RAISE EXCEPTION 'this needs the role admin'
             USING ERRCODE = 'IN403', DETAIL = 'role_not_allowed';
     END IF;
-    RETURN QUERY SELECT s.stream_id, s.seq FROM app.streams AS s ORDER BY s.stream_id;
+    RETURN QUERY SELECT s.stream_id::bigint, s.seq FROM app.streams AS s ORDER BY s.stream_id;
 END
 $$;

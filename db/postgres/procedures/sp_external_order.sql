@@ -64,6 +64,8 @@ BEGIN
         'external'
     )
     RETURNING order_id INTO v_order_id;
+    -- The bound of what the account's open orders bind does not know it.
+    UPDATE app.streams AS s SET open_bound = NULL WHERE s.stream_id = p_account_id;
     PERFORM app.sp_audit_append(
         p_account_id, 'broker:' || p_source, 'order.external', jsonb_build_object(
             'order_id', v_order_id, 'client_order_id', v_client_order_id, 'external', e

@@ -47,11 +47,14 @@ CREATE TYPE app.open_orders AS (
     unconverted boolean
 );
 
+-- A domain, since each order updates the row, and would have a CHECK read anew.
+CREATE DOMAIN app.stream_id AS bigint CHECK (VALUE >= 0);
+
 -- One narrow row per stream: 0 is the system's, the others carry their account's id. Its row lock
 -- is taken first by every writing procedure; it gives the gap-free sequence, the head of the audit
 -- chain, and commit order = outbox order.
 CREATE TABLE app.streams (
-    stream_id bigint PRIMARY KEY CHECK (stream_id >= 0),
+    stream_id app.stream_id PRIMARY KEY,
     seq bigint NOT NULL DEFAULT 0,
     head bytea NOT NULL DEFAULT '\x',
     -- The one figure of the account's order rate (GCRA): when its next order is due by the rate.
