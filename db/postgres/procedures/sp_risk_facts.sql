@@ -18,6 +18,10 @@ STABLE
 AS $$
 DECLARE
     r record;
+    -- What one point of the instrument is worth and what the account has in cash, null without a
+    -- rate.
+    v_point_value numeric;
+    v_cash numeric;
     -- What the account holds, null when nothing: of the instrument, and the value of all of it.
     v_quantity numeric;
     v_value numeric;
@@ -30,7 +34,7 @@ DECLARE
     v_not_supported text;
 BEGIN
     SELECT
-        a.currency, ARRAY(
+        ARRAY(
             SELECT t.state FROM app.trading_states AS t
             -- One look into the index for all three, of which the last line leaves what is meant.
             WHERE t.scope = ANY ('{global,account,strategy}')
@@ -50,18 +54,18 @@ BEGIN
         p.price, (
             clock_timestamp() - p.received_at <= app.sp_quote_stale_after(p.source)
         ) IS NOT TRUE AS stale,
-        i.multiplier * app.sp_fx_today(i.currency, a.currency) AS point_value,
+        a.currency AS account_currency, i.currency, i.multiplier,
         CASE WHEN i.currency = a.currency THEN i.multiplier END AS fixed_point_value,
         l.position_quantity_max, l.open_orders_max, s.rate_at, s.open_bound,
         l.orders_per_minute_max,
-        l.daily_loss_max, l.leverage_max, coalesce(d.equity, 0) AS day_equity, (
-            SELECT CASE WHEN count(*) = count(c.amount) THEN coalesce(sum(c.amount), 0) END
-            FROM (
-                SELECT b.amount * app.sp_fx_today(b.currency, a.currency) AS amount
-                FROM app.cash_balances AS b
-                WHERE b.account_id = p_account_id AND b.amount <> 0
-            ) AS c
-        ) AS cash, EXISTS (
+        l.daily_loss_max, l.leverage_max, coalesce(d.equity, 0) AS day_equity,
+        coalesce((
+            SELECT c.amount FROM app.cash_balances AS c
+            WHERE c.account_id = p_account_id AND c.currency = a.currency
+        ), 0) AS own_cash, EXISTS (
+            SELECT FROM app.cash_balances AS b
+            WHERE b.account_id = p_account_id AND b.currency <> a.currency AND b.amount <> 0
+        ) AS foreign_cash, EXISTS (
             SELECT FROM app.positions AS x
             WHERE x.account_id = p_account_id AND x.quantity <> 0
         ) AS holds
@@ -76,6 +80,22 @@ BEGIN
     LEFT JOIN app.day_equity AS d ON d.account_id = a.account_id
     WHERE a.account_id = p_account_id;
 
+    v_point_value := r.fixed_point_value;
+    v_cash := r.own_cash;
+    IF r.fixed_point_value IS NULL THEN
+        v_point_value := r.multiplier * app.sp_fx_today(r.currency, r.account_currency);
+    END IF;
+    IF r.foreign_cash THEN
+        SELECT CASE WHEN count(*) = count(c.amount) THEN r.own_cash + sum(c.amount) END
+        INTO v_cash
+        FROM (
+            SELECT b.amount * app.sp_fx_today(b.currency, r.account_currency) AS amount
+            FROM app.cash_balances AS b
+            WHERE b.account_id = p_account_id
+                AND b.currency <> r.account_currency
+                AND b.amount <> 0
+        ) AS c;
+    END IF;
     IF NOT r.supported THEN
         v_not_supported := CASE WHEN EXISTS (
             SELECT FROM app.route_capabilities AS w
@@ -94,7 +114,7 @@ BEGIN
         JOIN app.instruments AS k ON k.instrument_id = x.instrument_id
         LEFT JOIN market.last_prices AS m ON m.instrument_id = x.instrument_id
         CROSS JOIN LATERAL (
-            SELECT x.quantity * m.price * k.multiplier * app.sp_fx_today(k.currency, r.currency)
+            SELECT x.quantity * m.price * k.multiplier * app.sp_fx_today(k.currency, r.account_currency)
                 AS value
         ) AS w
         WHERE x.account_id = p_account_id AND x.quantity <> 0;
@@ -115,16 +135,16 @@ BEGIN
     RETURN ROW(
         clock_timestamp(), r.states, v_not_supported, r.tradable, r.allowed, r.tick_size,
         r.lot_size, r.order_quantity_max, r.order_notional_max, r.price_collar, r.price, r.stale,
-        r.point_value, coalesce(v_quantity, 0), r.position_quantity_max, o.buys, o.sells,
+        v_point_value, coalesce(v_quantity, 0), r.position_quantity_max, o.buys, o.sells,
         o.ahead_buys, o.ahead_sells, CASE WHEN p_order_id IS NULL THEN o.orders END,
         r.open_orders_max,
         CASE WHEN p_order_id IS NULL THEN r.rate_at END, r.orders_per_minute_max,
         coalesce(v_unpriced, FALSE) OR o.unpriced,
-        r.point_value IS NULL OR r.cash IS NULL OR coalesce(v_unconverted, FALSE)
+        v_point_value IS NULL OR v_cash IS NULL OR coalesce(v_unconverted, FALSE)
         OR o.unconverted,
-        r.cash + coalesce(v_value, 0), r.day_equity - r.cash - coalesce(v_value, 0),
+        v_cash + coalesce(v_value, 0), r.day_equity - v_cash - coalesce(v_value, 0),
         r.daily_loss_max,
-        (r.cash + coalesce(v_value, 0)) * r.leverage_max - coalesce(v_gross, 0) - o.opening,
+        (v_cash + coalesce(v_value, 0)) * r.leverage_max - coalesce(v_gross, 0) - o.opening,
         r.leverage_max, r.fixed_point_value, v_bound
     )::app.risk_facts;
 END
