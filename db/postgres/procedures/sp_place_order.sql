@@ -27,7 +27,10 @@ DECLARE
         p_stop_price, p_time_in_force, p_expires_at
     );
     v_known boolean;
-    v_order app.orders;
+    v_quantity numeric := trim_scale(p_quantity);
+    v_limit_price numeric := trim_scale(p_limit_price);
+    v_stop_price numeric := trim_scale(p_stop_price);
+    v_result app.order_result;
     v_instrument_id integer;
     v_actor text := app.sp_actor(p_user_id, p_session);
     f app.risk_facts;
@@ -82,12 +85,14 @@ BEGIN
     )
     VALUES (
         p_client_order_id, v_hash, p_account_id, p_strategy_id, v_instrument_id, p_side,
-        p_order_type, p_time_in_force, p_expires_at, trim_scale(p_quantity),
-        trim_scale(p_limit_price), trim_scale(p_stop_price), d.quantity_max,
-        f.last_price, p_user_id, p_request_id
+        p_order_type, p_time_in_force, p_expires_at, v_quantity, v_limit_price, v_stop_price,
+        d.quantity_max, f.last_price, p_user_id, p_request_id
     )
     ON CONFLICT (client_order_id) DO NOTHING
-    RETURNING * INTO v_order;
+    RETURNING
+        order_id, client_order_id, account_id, status, reason_code, cum_quantity, average_price,
+        FALSE, created_at, updated_at, quantity_max, NULL
+    INTO v_result;
     IF NOT FOUND THEN
         -- It lost a race: to its own repetition, or to an order of another account, whose stream
         -- this lock does not cover.
@@ -97,9 +102,9 @@ BEGIN
         WHEN NOT app.sp_rate_spend(p_user_id, 1) THEN 'USER_ORDER_RATE_EXCEEDED'
     END);
     v_detail := jsonb_strip_nulls(jsonb_build_object(
-        'order_id', v_order.order_id, 'client_order_id', p_client_order_id, 'symbol', p_symbol,
-        'side', p_side, 'order_type', p_order_type, 'quantity', v_order.quantity,
-        'limit_price', v_order.limit_price, 'stop_price', v_order.stop_price,
+        'order_id', v_result.order_id, 'client_order_id', p_client_order_id, 'symbol', p_symbol,
+        'side', p_side, 'order_type', p_order_type, 'quantity', v_quantity,
+        'limit_price', v_limit_price, 'stop_price', v_stop_price,
         'time_in_force', p_time_in_force, 'expires_at', extract(EPOCH FROM p_expires_at),
         'strategy_id', p_strategy_id, 'request_id', p_request_id
     ));
@@ -107,20 +112,23 @@ BEGIN
         p_account_id, v_actor, 'order.place', v_detail,
         CASE WHEN v_reason_code IS NULL THEN d.rate_at END,
         CASE WHEN v_reason_code IS NULL THEN app.sp_bound_with(
-            f.bound, p_side, v_order.quantity, coalesce(p_limit_price, p_stop_price),
+            f.bound, p_side, v_quantity, coalesce(p_limit_price, p_stop_price),
             f.fixed_point_value
         ) END
     );
     IF v_reason_code IS NULL THEN
         PERFORM app.sp_outbox_enqueue(
-            p_account_id, 'order.place.v1', v_order.order_id, v_detail, p_request_id
+            p_account_id, 'order.place.v1', v_result.order_id, v_detail, p_request_id
         );
     ELSE
         PERFORM app.sp_order_move(
-            v_order.order_id, 'denied', v_reason_code, v_actor, 'place'
+            v_result.order_id, 'denied', v_reason_code, v_actor, 'place'
         );
-        SELECT o.* INTO STRICT v_order FROM app.orders AS o WHERE o.order_id = v_order.order_id;
+        SELECT r.* INTO STRICT v_result
+        FROM app.orders AS o
+        CROSS JOIN LATERAL app.sp_order_result(o, FALSE) AS r
+        WHERE o.order_id = v_result.order_id;
     END IF;
-    RETURN app.sp_order_result(v_order, FALSE);
+    RETURN v_result;
 END
 $$;
