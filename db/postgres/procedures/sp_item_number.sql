@@ -3,14 +3,11 @@
 
 CREATE OR REPLACE FUNCTION app.sp_item_number(p_text text)
 RETURNS numeric
-LANGUAGE plpgsql
+LANGUAGE sql
 IMMUTABLE
-STRICT
 AS $$
-BEGIN
-    RETURN CASE
+    SELECT CASE
         WHEN length(p_text) <= 46 AND p_text ~ '^[0-9]+(\.[0-9]+)?$' THEN p_text::numeric
-        ELSE 'NaN'
-    END;
-END
+        WHEN p_text IS NOT NULL THEN 'NaN'
+    END
 $$;

@@ -27,7 +27,8 @@ BEGIN
     FOR i IN
         WITH items AS (
             SELECT
-                x.*,
+                x.ordinal, x.account_id, x.instrument_id, x.strategy_id, x.user_id, x.side,
+                x.order_type, x.quantity, x.limit_price, x.stop_price, x.time_in_force,
                 dense_rank() OVER (ORDER BY x.account_id, x.instrument_id)::integer AS place,
                 dense_rank() OVER (ORDER BY x.account_id)::integer AS desk,
                 dense_rank() OVER (ORDER BY x.user_id)::integer AS person
@@ -104,7 +105,7 @@ BEGIN
             x.replayed, x.instrument_id, v_codes[x.ordinal], v_sizes[x.ordinal],
             v_arrivals[x.ordinal], v_bounds_after[x.ordinal]
         )::app.order_item
-        FROM (SELECT y.* FROM unnest(p_items) AS y ORDER BY y.ordinal) AS x
+        FROM unnest(p_items) AS x
     );
 END
 $$;

@@ -78,7 +78,6 @@ BEGIN
             -- Each value is read once, not once for each of its uses.
             OFFSET 0
         ) AS n
-        ORDER BY n.ordinal
     );
 END
 $$;
