@@ -91,7 +91,7 @@ def initialize(
     shutil.rmtree(partial, ignore_errors=True)
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     partial.mkdir(mode=0o700)
-    prefix = _owned_prefix(binaries, partial)
+    prefix = owned_prefix(binaries, partial)
     with _password_file(partial.parent, password, owned_by=partial) as password_file:
         command = [str(binaries / "initdb"), *_initdb_args(binaries, partial, password_file)]
         _run([*prefix, *command, *extra_args], timeout_s=INITDB_TIMEOUT_S)
@@ -157,7 +157,7 @@ def server_argv(
     for name in CONFIG_FILES:
         _lay_file(CONFIG_DIR / name, data_dir / name, owner)
     clear_stale_lock(data_dir)
-    prefix = _owned_prefix(binaries, data_dir)
+    prefix = owned_prefix(binaries, data_dir)
     return [*prefix, str(binaries / "postgres"), "-D", str(data_dir), "-p", str(port), *options]
 
 
@@ -191,7 +191,7 @@ def clear_stale_lock(data_dir: Path) -> bool:
     return not in_use
 
 
-def _owned_prefix(binaries: Path, data_dir: Path) -> list[str]:
+def owned_prefix(binaries: Path, data_dir: Path) -> list[str]:
     """Return what must precede a Postgres command, with the folder owned by who runs it."""
     if os.geteuid() != 0:
         return []

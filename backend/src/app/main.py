@@ -49,12 +49,14 @@ DESCRIPTION = (
     "Owns every write of Informania. Numbers are JSON strings, errors are RFC 9457 problems with a "
     "stable code, and an order is placed once however often its Idempotency-Key is sent."
 )
+# Tried one after the other, so what is asked most often comes first.
 ROUTERS = {
     ApiRole.API: (
-        session.router,
-        session.gate_router,
-        pages.router,
         orders.router,
+        webhooks.router,
+        session.gate_router,
+        session.router,
+        pages.router,
         order_preview.router,
         order_status.router,
         trading.router,
@@ -68,7 +70,6 @@ ROUTERS = {
         notifications.admin_router,
         data.router,
         data_bars.router,
-        webhooks.router,
         internal.router,
     ),
     ApiRole.HOT: (lmdb.router,),
