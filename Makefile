@@ -1,6 +1,6 @@
 # The handles of Informania. `make up` and `make test` set up themselves what they need.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose bench bench-reads test-api-fuzz \
+.PHONY: help up down status logs clean dev test test-pgbouncer test-timescale test-sql docs test-load check screenshots fmt setup lock ci-sync test-compose bench bench-count bench-reads test-api-fuzz \
 	test-contract test-crash test-restore
 MAKEFLAGS += --no-print-directory
 # Hundreds of processes start in a run of the tests; none need compile what another has.
@@ -75,6 +75,9 @@ test-load: setup ## Put load on it, then check the books (USERS=20 SECONDS=30; U
 bench: setup ## Measure how placing compares, as ratios within one run (ARGS="--rounds 5 ROW")
 	@PYTHON= scripts/build_zig_lmdb.sh
 	@.venv/bin/python tests/bench/run.py $(ARGS)
+
+bench-count: setup ## Count what Postgres executes for one order, by Debian's valgrind (ARGS="place.sql")
+	@.venv/bin/python tests/bench/instructions.py $(ARGS)
 
 bench-reads: setup ## Measure what row security and ten million rows cost (ARGS="reads_orders")
 	@.venv/bin/python tests/bench/reads.py $(ARGS)

@@ -65,7 +65,8 @@ def main() -> int:
         for script in arguments.scripts:
             counted = _instructions(data_dir, script, FEW + arguments.calls)
             each = (counted - _instructions(data_dir, script, FEW)) / arguments.calls / 1000
-            print(f"{script:16} {each:10,.0f} thousand instructions a call", flush=True)
+            sys.stdout.write(f"{script:16} {each:10,.0f} thousand instructions a call\n")
+            sys.stdout.flush()
     return 0
 
 
@@ -111,11 +112,9 @@ def _instructions(data_dir: Path, script: str, calls: int) -> int:
 
 def _statements(script: str, calls: int) -> str:
     """Return what to ask, the same accounts each time."""
-    chance = random.Random(7)  # noqa: S311 - no secret
-    lines = (SCRIPTS / script).read_text().splitlines()
-    text = " ".join(line for line in lines if not line.lstrip().startswith(("\\set", "--"))).rstrip(
-        "; "
-    )
+    chance = random.Random(7)
+    lines = [line.strip() for line in (SCRIPTS / script).read_text().splitlines()]
+    text = " ".join(line for line in lines if not line.startswith(("\\set", "--"))).rstrip(";")
     accounts = [str(chance.randint(1, ACCOUNTS)) for _ in range(calls)]
     return "".join(f"{text.replace(':account', account)};\n\n" for account in accounts)
 

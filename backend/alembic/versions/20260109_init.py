@@ -14,6 +14,7 @@ FILES = (
     ("app_owner", "db/postgres/schemas/00_base.sql"),
     ("app_owner", "db/postgres/schemas/10_orders.sql"),
     ("app_owner", "db/postgres/schemas/11_open_bound.sql"),
+    ("app_owner", "db/postgres/schemas/11_whole_rows.sql"),
     ("app_owner", "db/postgres/schemas/30_notifications.sql"),
     ("app_owner", "app/outbox/schema.sql"),
     ("audit_owner", "app/audits/schema.sql"),

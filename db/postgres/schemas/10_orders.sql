@@ -3,8 +3,8 @@
 
 -- What the columns of the busiest tables may hold. As domains, since a session keeps the conditions
 -- of a domain, while those of a CHECK are read from the catalog anew by every statement that writes
--- the table. What holds between the columns of a row says one function of the row, for the same
--- reason. See docs/decisions/0011-words-by-domains.md
+-- the table. What holds between the columns of a row is in 11_whole_rows.sql.
+-- See docs/decisions/0011-words-by-domains.md
 CREATE DOMAIN app.client_order_id AS text CHECK (
     length(VALUE) <= 36 AND VALUE ~ '^[A-Za-z0-9_-]+$'
 );
@@ -79,23 +79,6 @@ CREATE TABLE app.orders (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 80);
-
-CREATE FUNCTION app.order_is_whole(o app.orders) RETURNS boolean
-LANGUAGE plpgsql
-IMMUTABLE
-AS $$
-BEGIN
-    RETURN o.cum_quantity >= 0
-        AND (o.cum_quantity <= o.quantity OR o.overfill)
-        AND (o.created_by IS NULL) = (o.origin = 'external')
-        AND (o.order_type IN ('limit', 'stop_limit')) = (o.limit_price IS NOT NULL)
-        AND (o.order_type IN ('stop', 'stop_limit')) = (o.stop_price IS NOT NULL)
-        AND (o.time_in_force = 'gtd') = (o.expires_at IS NOT NULL)
-        AND (o.status IN ('denied', 'rejected')) <= (o.reason_code IS NOT NULL);
-END
-$$;
-
-ALTER TABLE app.orders ADD CONSTRAINT orders_whole CHECK (app.order_is_whole(orders));
 
 -- The newest of an account are read from its end.
 CREATE INDEX orders_account_idx ON app.orders (account_id, order_id);
@@ -303,26 +286,6 @@ CREATE TABLE app.executions (
     CONSTRAINT executions_report_key
     UNIQUE (account_id, source, exec_base, exec_revision, fee_revision)
 );
-
-CREATE FUNCTION app.execution_is_whole(e app.executions) RETURNS boolean
-LANGUAGE plpgsql
-IMMUTABLE
-AS $$
-BEGIN
-    RETURN e.exec_revision >= 0
-        AND e.fee_revision >= 0
-        AND e.kind IN ('trade', 'correction', 'bust')
-        AND (e.kind = 'trade') = (e.corrects IS NULL)
-        AND e.side IN ('buy', 'sell')
-        AND e.quantity > 0 AND e.quantity < 1e12
-        AND e.price > 0 AND e.price < 1e12
-        AND (e.fee IS NULL) = (e.fee_currency IS NULL)
-        AND (e.fee IS NULL OR (e.fee >= 0 AND e.fee < 1e12));
-END
-$$;
-
-ALTER TABLE app.executions ADD CONSTRAINT executions_whole
-CHECK (app.execution_is_whole(executions));
 
 CREATE INDEX executions_order_idx ON app.executions (order_id);
 CREATE INDEX executions_account_idx
