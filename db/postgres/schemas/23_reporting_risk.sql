@@ -168,7 +168,7 @@ CROSS JOIN LATERAL (
     ('open_orders', o.orders, l.open_orders_max::numeric),
     (
         'orders_per_minute',
-        greatest(extract(EPOCH FROM s.rate_at - now()), 0) * l.orders_per_minute_max / 60,
+        extract(EPOCH FROM greatest(s.rate_at, now()) - now()) * l.orders_per_minute_max / 60,
         l.orders_per_minute_max
     ),
     ('daily_loss', greatest(coalesce(d.equity, 0) - e.equity, 0), l.daily_loss_max),
