@@ -62,14 +62,11 @@ BEGIN
         SELECT
             i.account_id,
             array_agg(app.sp_actor(i.user_id, i.session) ORDER BY i.ordinal) AS actors,
-            array_agg(json_object(
-                'order_id': i.order_id, 'client_order_id': i.client_order_id, 'symbol': i.symbol,
-                'side': i.side, 'order_type': i.order_type, 'quantity': i.quantity,
-                'limit_price': i.limit_price, 'stop_price': i.stop_price,
-                'time_in_force': i.time_in_force, 'expires_at': extract(EPOCH FROM i.expires_at),
-                'strategy_id': i.strategy_id, 'request_id': i.request_id
-                ABSENT ON NULL RETURNING jsonb
-            ) ORDER BY i.ordinal) AS details,
+            array_agg(jsonb_strip_nulls(to_jsonb(ROW(
+                i.order_id, i.client_order_id, i.symbol, i.side, i.order_type, i.quantity,
+                i.limit_price, i.stop_price, i.time_in_force, extract(EPOCH FROM i.expires_at),
+                i.strategy_id, i.request_id
+            )::app.order_detail)) ORDER BY i.ordinal) AS details,
             array_agg(i.order_id ORDER BY i.ordinal) AS orders,
             array_agg(i.request_id ORDER BY i.ordinal) AS request_ids,
             array_agg(i.reason_code ORDER BY i.ordinal) AS codes,

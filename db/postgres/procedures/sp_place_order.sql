@@ -101,14 +101,11 @@ BEGIN
     v_reason_code := coalesce(d.reason_code, CASE
         WHEN NOT app.sp_rate_spend(p_user_id, 1) THEN 'USER_ORDER_RATE_EXCEEDED'
     END);
-    v_detail := json_object(
-        'order_id': v_result.order_id, 'client_order_id': p_client_order_id, 'symbol': p_symbol,
-        'side': p_side, 'order_type': p_order_type, 'quantity': v_quantity,
-        'limit_price': v_limit_price, 'stop_price': v_stop_price,
-        'time_in_force': p_time_in_force, 'expires_at': extract(EPOCH FROM p_expires_at),
-        'strategy_id': p_strategy_id, 'request_id': p_request_id
-        ABSENT ON NULL RETURNING jsonb
-    );
+    v_detail := jsonb_strip_nulls(to_jsonb(ROW(
+        v_result.order_id, p_client_order_id, p_symbol, p_side, p_order_type, v_quantity,
+        v_limit_price, v_stop_price, p_time_in_force, extract(EPOCH FROM p_expires_at),
+        p_strategy_id, p_request_id
+    )::app.order_detail));
     PERFORM app.sp_audit_append(
         p_account_id, v_actor, 'order.place', v_detail,
         CASE WHEN v_reason_code IS NULL THEN d.rate_at END,
