@@ -31,6 +31,7 @@ log = get_logger(__name__)
 IN_FLIGHT_MAX = 64
 RECORD_EVERY_S = 1.0
 INBOX_BATCH_MAX = 100
+INBOX_READ_MAX = 1_000
 # In one transaction, for whose time their accounts are locked.
 APPLIED_TOGETHER_MAX = 16
 # What opens these lanes again is seen at once, so the wait is short and does not grow.
@@ -280,33 +281,42 @@ class InboxApplier:
         self._on_applied = on_applied
         self._sick: dict[int, _Sick] = {}
         self._together_max = APPLIED_TOGETHER_MAX
+        # What waits, by who told it, and how much of it is of accounts that somebody writes to.
+        self._sources: dict[int, str] = {}
+        self._left_out = 0
 
     async def step(self) -> bool:
         """Apply what waits; says whether anything was applied."""
         if not self._lanes.may_send:
             return False
-        waiting = await self._pending()
+        self._sources = await self._pending()
         now = self._lanes.lease.now()
-        well = [i for i in waiting if i not in self._sick]
-        again = [i for i in waiting if i in self._sick and self._sick[i].retry_at <= now]
-        size = self._together_max
-        together = [well[n : n + size] for n in range(0, len(well), size)]
-        applied: dict[int, str] = {}
-        for inbox_ids in (*together, *([i] for i in again)):
-            applied |= await self._apply(inbox_ids)
-            # Who is left out comes first the next time; nothing later of its account comes before.
-            if any(i not in applied and i not in self._sick for i in inbox_ids):
-                break
+        well = [i for i in self._sources if i not in self._sick]
+        again = [i for i in self._sources if i in self._sick and self._sick[i].retry_at <= now]
+        applied = await self._in_order(well, self._together_max)
+        self._left_out = sum(i not in applied and i not in self._sick for i in well)
+        applied |= await self._in_order(again, 1)
         self._together_max = APPLIED_TOGETHER_MAX
         if applied:
             self._on_applied()
         return bool(applied)
 
-    async def _pending(self) -> list[int]:
-        # The sick ones are still pending: reading past them keeps the lane moving.
-        limit = INBOX_BATCH_MAX + len(self._sick)
+    async def _pending(self) -> dict[int, str]:
+        # The sick and the left out are still pending: reading past them keeps the lane moving.
+        limit = min(INBOX_BATCH_MAX + len(self._sick) + self._left_out, INBOX_READ_MAX)
         async with self._database.transaction() as connection:
             return await repo.inbox_pending(connection, self._lanes.owner, limit=limit)
+
+    async def _in_order(self, inbox_ids: Sequence[int], together_max: int) -> dict[int, str]:
+        applied, held, rest = dict[int, str](), set[str](), list(inbox_ids)
+        while rest:
+            together, rest = rest[:together_max], rest[together_max:]
+            applied |= await self._apply(together)
+            # Nothing of an account goes before what was left out of it.
+            left_out = (i for i in together if i not in applied and i not in self._sick)
+            held |= {self._sources[i] for i in left_out}
+            rest = [i for i in rest if self._sources[i] not in held]
+        return applied
 
     async def _apply(self, inbox_ids: Sequence[int]) -> dict[int, str]:
         if self._over.is_set():
@@ -332,11 +342,7 @@ class InboxApplier:
             self._set_aside(inbox_ids[0], error)
         if absent:
             raise error
-        applied: dict[int, str] = {}
-        if len(inbox_ids) > 1:
-            for inbox_id in inbox_ids:
-                applied |= await self._apply([inbox_id])
-        return applied
+        return await self._in_order(inbox_ids, 1) if len(inbox_ids) > 1 else {}
 
     def _set_aside(self, inbox_id: int, error: Exception) -> None:
         if inbox_id not in self._sick and len(self._sick) >= QUARANTINE_MAX:

@@ -10,7 +10,7 @@ from worker_world import Desk, PortBroker, Venue, desk, eventually, first, runni
 from app.services.broker import Outcome, OutcomeKind
 from app.services.db import Database, create_engine
 from worker.bridges import Bridges
-from worker.consumer import Sender, SendLimits
+from worker.consumer import APPLIED_TOGETHER_MAX, INBOX_BATCH_MAX, Sender, SendLimits
 from worker.lanes import Lanes, Lease, steady_clock
 from worker.metrics import Metrics
 from worker.service import direct_connection
@@ -103,6 +103,26 @@ async def test_an_account_that_is_written_to_for_long_holds_up_no_other(
             assert await desk.is_status(early, "submitted")
         await eventually(lambda: desk.is_status(early, "accepted"))
         await eventually(lambda: desk.is_status(more_early, "submitted"))
+
+
+async def test_many_reports_of_an_account_that_is_written_to_hold_up_no_other(
+    desk: Desk, venue: Venue
+) -> None:
+    """More than one transaction, and more than one reading, would take."""
+    held, other = list(desk.accounts)[:2]
+    early, late = await desk.place(held), await desk.place(other)
+    somebody = await desk.database.connect("postgres")
+    async with running_worker(venue):
+        await eventually(desk.outbox_is_empty)
+        ((first_command,), (last_command,)) = (venue.sent("place", it) for it in (early, late))
+        async with somebody.transaction():
+            await somebody.execute("SELECT FROM app.streams WHERE stream_id = $1 FOR UPDATE", held)
+            for _ in range(INBOX_BATCH_MAX + APPLIED_TOGETHER_MAX):
+                await venue.report(first_command, {"kind": "order_event", "status": "accepted"})
+            await venue.report(last_command, {"kind": "order_event", "status": "accepted"})
+            await eventually(lambda: desk.is_status(late, "accepted"))
+            assert await desk.is_status(early, "submitted")
+        await eventually(lambda: desk.is_status(early, "accepted"))
 
 
 async def test_the_answer_of_an_account_that_is_written_to_is_recorded_afterwards(

@@ -198,10 +198,15 @@ async def put_calendar(
     return int(changed)
 
 
-async def inbox_pending(connection: asyncpg.Connection, owner: str, *, limit: int) -> list[int]:
-    """Name the events of owned shards that wait to be applied, in their order."""
-    rows = await connection.fetch("SELECT inbox_id FROM app.sp_inbox_pending($1, $2)", owner, limit)
-    return [row["inbox_id"] for row in rows]
+async def inbox_pending(
+    connection: asyncpg.Connection, owner: str, *, limit: int
+) -> dict[int, str]:
+    """Name the events of owned shards that wait to be applied, in their order, and who told them.
+
+    One account has one source, and so one order.
+    """
+    query = "SELECT inbox_id, source FROM app.sp_inbox_pending($1, $2)"
+    return {row["inbox_id"]: row["source"] for row in await connection.fetch(query, owner, limit)}
 
 
 async def apply_broker_events(
