@@ -10,6 +10,7 @@ millisecond, and prints the median of the rounds' ratios. Names, goals and rows 
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -200,6 +201,8 @@ ROWS = (
 
 def main() -> int:
     """Measure the rows that were asked for; print and write them."""
+    # Whoever ends it ends the servers it started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = read_options()
     chosen = [row for row in ROWS if not options.rows or row.name in options.rows]
     with bench_cluster() as cluster:
