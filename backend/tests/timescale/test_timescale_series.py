@@ -146,8 +146,9 @@ async def fill(database: Database, now: datetime) -> tuple[UUID, list[int]]:
 
 def bars(now: datetime, close: str) -> list[dict[str, str]]:
     """Return four years of days."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     prices = {"open": "10", "high": "20", "low": "5", "close": close, "volume": "1"}
-    days = (now.replace(hour=0, minute=0, second=0) - timedelta(days=day) for day in range(1500))
+    days = (midnight - timedelta(days=day) for day in range(1500))
     named = {"symbol": "AAPL", "resolution": "1d"}
     return [{**named, "bar_at": day.isoformat(), **prices} for day in days]
 
