@@ -294,10 +294,8 @@ class InboxApplier:
         well = [i for i in self._sources if i not in self._sick]
         again = [i for i in self._sources if i in self._sick and self._sick[i].retry_at <= now]
         applied = await self._in_order(well, self._together_max)
-        left_out = [i for i in well if i not in applied and i not in self._sick]
-        held = {self._sources[i] for i in left_out}
-        applied |= await self._in_order([i for i in again if self._sources[i] not in held], 1)
-        self._left_out = len(left_out)
+        self._left_out = sum(i not in applied and i not in self._sick for i in well)
+        applied |= await self._in_order(again, 1)
         self._together_max = APPLIED_TOGETHER_MAX
         if applied:
             self._on_applied()
