@@ -178,8 +178,11 @@ async def test_where_no_notice_arrives_batches_follow_each_other(
 ) -> None:
     account_id = await world.account(trader)
     await world.rows(f"ALTER DATABASE {world.database.name} SET client_min_messages = warning")
-    # Its next connections have the setting.
+    # Its next sessions have the setting: a pooler keeps those it has.
     await world.app.state.database.engine.dispose()
+    query = """SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+               WHERE datname = current_database() AND usename = 'app_write'"""
+    await world.rows(query)
     async with held(world):
         async with busy(world, account_id):
             first = asyncio.create_task(trader.place(order(account_id)))
