@@ -1,6 +1,7 @@
 """Reads a statement as the screen does, with row security or past it, and looks at its plans."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -89,10 +90,22 @@ def reader(
         yield Reader(connection, str(user_id), sign(key, user_id, valid_s=valid_s), by_cpu)
 
 
-def as_user(cluster: Cluster, of: Reader, user_id: UUID) -> Reader:
-    """Return the same connection with the token of another user."""
+@contextmanager
+def on_one_core(*readers: Reader) -> Iterator[None]:
+    """Let client and backends share a core: who has to wake another one is chance, and dear."""
+    cores = os.sched_getaffinity(0)
+    for process in (0, *(it.connection.info.backend_pid for it in readers)):
+        os.sched_setaffinity(process, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def as_user(cluster: Cluster, of: Reader, user_id: UUID, *, valid_s: float = 3600) -> Reader:
+    """Return the same connection with the token of another user, or another token."""
     key = cluster.settings(of.connection.info.dbname).secret("db_token_key")
-    return replace(of, user_id=str(user_id), token=sign(key, user_id, valid_s=3600))
+    return replace(of, user_id=str(user_id), token=sign(key, user_id, valid_s=valid_s))
 
 
 def plans(superuser: psycopg.Connection, reader: Reader, statement: Statement) -> list[Any]:

@@ -1,15 +1,16 @@
 """Measures what reading costs a desk with a past, as ratios within one run.
 
-usage: python tests/bench/reads.py [--seconds 2] [--rounds 5] [--cpu] [--fill-only] [ROW ...]
+usage: python tests/bench/reads.py [--seconds 2] [--rounds 5] [--cpu] [--first] [--fill-only] [ROW]
 
 Each question of the screen (services/ro_db.py) is asked in turns with row security, as app_read
 with a trader's signed token, and without, by a role that is exempt; the ratio is that of the
-medians. With --cpu what both sides worked counts instead of the time that passed, for a machine
-that others use. No plan may scan a large table. The rows all_... are asked by an administrator
-about all accounts at once, and compared with the time after which the screen gives up.
-place_10m_vs_empty compares placing into a database of ten million orders with placing into an empty
-one. Rows go to .run/bench/reads.json; exits 1 when a goal is missed. The first run fills databases
-that are kept under .run/bench.
+medians, client and backends on one core. With --cpu what both sides worked counts instead of the
+time that passed, for a machine that others use; with --first no question comes within a second of
+another with its token, so that each pays for the check. No plan may scan a large table. The rows
+all_... are asked by an administrator about all accounts at once, and compared with the time after
+which the screen gives up. place_10m_vs_empty compares placing into a database of ten million orders
+with placing into an empty one. Rows go to .run/bench/reads.json; exits 1 when a goal is missed. The
+first run fills databases that are kept under .run/bench.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import json
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -37,6 +39,7 @@ from bench.reading import (  # noqa: E402
     Reader,
     as_user,
     large_relations,
+    on_one_core,
     plans,
     reader,
     scans,
@@ -61,9 +64,10 @@ class World:
 
     asked: Asked
     superuser: psycopg.Connection
-    secured: Reader
+    # In turns: what is kept of one token helps no other.
+    secured: tuple[Reader, ...]
     free: Reader
-    admin: Reader
+    admin: tuple[Reader, ...]
     everything: Asked
     large: set[str]
 
@@ -101,11 +105,16 @@ def measure_readers(chosen: dict[str, Case], options: argparse.Namespace) -> lis
             with (
                 reader(cluster, DATABASE, "app_read", TRADER, by_cpu=options.cpu) as secured,
                 reader(cluster, DATABASE, FREE_ROLE, TRADER, by_cpu=options.cpu) as free,
+                on_one_core(secured, free),
             ):
-                admin = as_user(cluster, secured, administrator(root))
+                spans_s = (3600, 1800) if options.first else (3600,)
+                secured_turns, admin_turns = (
+                    tuple(as_user(cluster, secured, user_id, valid_s=it) for it in spans_s)
+                    for user_id in (TRADER, administrator(root))
+                )
                 asked = asked_by(root, TRADER)
                 world = World(
-                    asked, root, secured, free, admin, everything(root, asked),
+                    asked, root, secured_turns, free, admin_turns, everything(root, asked),
                     large_relations(root),
                 )  # fmt: skip
                 return [
@@ -120,7 +129,8 @@ def measured(name: str, case: Case, world: World, seconds: float) -> dict[str, A
     """Ask one question in turns with row security and without; look at its plans."""
     secured = statement(case, world.asked)
     free = without_row_security(case, secured, world.asked)
-    reader = world.admin if case.of_admin else world.secured
+    turns = world.admin if case.of_admin else world.secured
+    reader = turns[0]
     other = replace(world.free, user_id=reader.user_id, token=reader.token)
     first, second = reader.read(secured)[0], other.read(free)[0]
     if not first or len(first) != len(second):
@@ -129,8 +139,10 @@ def measured(name: str, case: Case, world: World, seconds: float) -> dict[str, A
     for _ in range(WARM_UP):
         reader.read(secured), other.read(free)
     end = monotonic() + seconds
-    while monotonic() < end or len(pairs) < CALLS_MIN:
-        pairs.append(([*other.read(free)[1:]], [*reader.read(secured)[1:]]))
+    for asker in cycle(turns):
+        pairs.append(([*other.read(free)[1:]], [*asker.read(secured)[1:]]))
+        if monotonic() >= end and len(pairs) >= CALLS_MIN:
+            break
     whole = [median(side[0] for side in sides) for sides in zip(*pairs, strict=True)]
     alone = [median(side[1] for side in sides) for sides in zip(*pairs, strict=True)]
     ratio = whole[0] / whole[1]
@@ -154,9 +166,9 @@ def of_all(name: str, case: Case, world: World) -> dict[str, Any]:
     question = statement(case, world.everything)
     limit = time_limit_s()
     with suppress(psycopg.errors.QueryCanceled):
-        world.admin.read(question)
+        world.admin[0].read(question)
     try:
-        answers = [world.admin.read(question) for _ in range(CALLS_OF_ALL)]
+        answers = [world.admin[0].read(question) for _ in range(CALLS_OF_ALL)]
         seconds, rows = median(it[1] for it in answers), len(answers[0][0])
     except psycopg.errors.QueryCanceled:
         # Nobody knows how long it takes: it was cut off at the limit.
@@ -186,6 +198,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2, help="of a question, or one placing")
     parser.add_argument("--rounds", type=int, default=5, help="of placing")
     parser.add_argument("--cpu", action="store_true", help="for a machine that others use")
+    parser.add_argument("--first", action="store_true", help="each question checks its token anew")
     parser.add_argument("--fill-only", action="store_true", help="make what is kept, no more")
     names = [*(f"{it}{name}" for it in (PREFIX, OF_ALL) for name in CASES), place_10m.NAME]
     parser.add_argument("rows", nargs="*", choices=[[], *names])

@@ -14,12 +14,13 @@ RETURN sha256(p_outer || sha256(p_inner || p_message));
 -- The token is `kid.user.exp.hmac`: key id, user id, expiry in seconds since 1970, and the
 -- HMAC-SHA256 of the first three as hex.
 --
--- Policies ask once for each table of a statement, so what was found is kept under the token's text
--- for the rest of the transaction, a second at most and not past the token's end: in a setting that
--- app_owner may set (roles.sql), and no reader. This one names C functions of the server whose
--- errors would be logged at length; none is called so, and it takes letters, digits, commas and
--- white space alone. The first call of a transaction pays for every expression: few of them, and
--- one query. No setting may change while several processes read for one statement: parallel unsafe.
+-- Policies ask once for each table of a statement, and a page asks many statements in a row, so
+-- what was found is kept under the token's digest in the session, a second at most and not past
+-- the token's end: in a setting that app_owner may set (roles.sql), and no reader. Whoever has the
+-- session next learns from it no token. The setting names C functions of the server whose errors
+-- would be logged at length; none is called so, and it takes letters, digits, commas and white
+-- space alone. The first call of a transaction pays for every expression: few of them, and one
+-- query. No setting may change while several processes read for one statement: parallel unsafe.
 CREATE OR REPLACE FUNCTION security.token_accounts() RETURNS bigint[]
 LANGUAGE plpgsql
 STABLE
@@ -29,8 +30,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_token text := current_setting('app.user_token', TRUE);
-    v_name text := translate(v_token, '.-', ', ');
-    -- Token, until when, accounts; times in milliseconds since 1970.
+    v_name text := encode(sha256(convert_to(v_token, 'UTF8')), 'hex');
+    -- Digest, until when, accounts; times in milliseconds since 1970.
     v_kept text[] := string_to_array(current_setting('backtrace_functions'), E'\n');
     v_now bigint := extract(EPOCH FROM clock_timestamp()) * 1000;
     v_end bigint;
@@ -71,7 +72,7 @@ BEGIN
     END IF;
     v_name := set_config('backtrace_functions', concat_ws(
         E'\n', v_name, least(v_now + 1000, v_end), array_to_string(v_accounts, ',')
-    ), TRUE);
+    ), FALSE);
     RETURN v_accounts;
 END
 $$;
