@@ -97,6 +97,20 @@ async def test_each_order_has_its_audit_row_and_its_outbox_row_in_order(desk: Wo
     await desk.assert_whole()
 
 
+async def test_orders_that_surely_pass_are_not_judged_one_by_one(desk: World) -> None:
+    await desk.root.execute(
+        """CREATE OR REPLACE FUNCTION app.sp_items_decide(
+            p_items app.order_item[], p_care integer
+        ) RETURNS app.order_item[] LANGUAGE plpgsql STABLE AS
+        $$ BEGIN RAISE 'one by one' USING ERRCODE = 'IN999'; END $$"""
+    )
+    requests = [desk.request(), desk.request(side="sell"), desk.request(limit_price=Decimal(99))]
+    rows = await place_many(desk.api, [*requests, *(desk.request() for _ in range(20))])
+    assert {row["status"] for row in rows} == {"new"}
+    with refused("IN999"):
+        await place_many(desk.api, [desk.request(), desk.request(quantity=Decimal(1001))])
+
+
 async def test_the_same_batch_again_answers_with_the_same_orders(desk: World) -> None:
     requests = [desk.request() for _ in range(5)]
     first = await place_many(desk.api, requests)

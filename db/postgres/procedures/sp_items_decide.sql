@@ -2,6 +2,7 @@
 -- Judges the items that make orders by the risk rules, in their order: each sees those before it
 -- that passed. The facts are read once for all items that share them, with the care that
 -- sp_risk_facts names. The caller holds the locks of the streams and of the users' rates.
+-- sp_items_pass says the same of most batches for less.
 -- Internal: sp_place_items. Test: test_sp_place_batch.py, test_sp_risk_model.py
 
 CREATE OR REPLACE FUNCTION app.sp_items_decide(p_items app.order_item[], p_care integer)

@@ -23,12 +23,13 @@ BEGIN
     IF NOT EXISTS (SELECT FROM unnest(v_items) AS i WHERE i.fault IS NULL AND NOT i.replayed) THEN
         RETURN v_items;
     END IF;
-    FOR v_care IN 0..2 LOOP
+    v_items := coalesce(app.sp_items_pass(v_items), app.sp_items_decide(v_items, 0));
+    FOR v_care IN 1..2 LOOP
         -- What passes by careless facts passes.
-        v_items := app.sp_items_decide(v_items, v_care);
         EXIT WHEN NOT EXISTS (
             SELECT FROM unnest(v_items) AS i WHERE i.reason_code IS NOT NULL
         );
+        v_items := app.sp_items_decide(v_items, v_care);
     END LOOP;
     PERFORM app.sp_rate_spend(n.user_id, n.orders)
     FROM (
