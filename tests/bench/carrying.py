@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -140,27 +140,46 @@ async def drained(cluster: Cluster, venue: Venue) -> float:
                 await asyncio.sleep(LOOK_EVERY_S)
 
 
-@asynccontextmanager
-async def opened_lanes(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[list[Send]]]]:
-    """Own every lane without a loop; what is yielded begins what is due, and ends it as accepted.
+@dataclass(frozen=True)
+class Lanes:
+    """Every lane, owned without a loop: the two procedures of a send, and nothing around them."""
 
-    Only the beginning is awaited by the caller's clock.
-    """
+    database: Database
+    owner: str
+    settings: Settings
+
+    async def begin(self, limit: int = 64) -> list[Send]:
+        """Begin what is due, at most so many."""
+        async with self.database.transaction() as session:
+            return await repo.begin_sends(
+                session, self.owner, limit=limit, valid_s=self.settings.send_valid_s,
+                ttl_s=self.settings.order_ttl_s, make=Send,
+            )  # fmt: skip
+
+    async def accept(self, sends: list[Send]) -> None:
+        """Record that the venue took them."""
+        results = [
+            repo.SendResult(
+                event_id=it.event_id, epoch=it.epoch, attempts=it.attempts, outcome=ACCEPTED.kind
+            )
+            for it in sends
+        ]
+        async with self.database.transaction() as session:
+            applied = await repo.finish_sends(session, self.owner, results)
+        if applied != len(sends):
+            raise RuntimeError(f"{applied} of {len(sends)} results were applied")
+
+
+@asynccontextmanager
+async def opened_lanes(cluster: Cluster) -> AsyncIterator[Lanes]:
+    """Own every lane for as long as this lasts."""
     settings = _settings(cluster)
     database = Database(create_engine(settings, "app_worker"))
     connection = await direct_connection(settings)()
     owner = "bench:in-process"
     await repo.acquire_shards(connection, owner, shards_max=SHARDS, lease_s=600)
-
-    async def begin() -> list[Send]:
-        async with database.transaction() as session:
-            return await repo.begin_sends(
-                session, owner, limit=64, valid_s=settings.send_valid_s, ttl_s=settings.order_ttl_s,
-                make=Send,
-            )  # fmt: skip
-
     try:
-        yield begin
+        yield Lanes(database, owner, settings)
     finally:
         await repo.release_shards(connection, owner)
         await connection.close()

@@ -53,6 +53,22 @@ def against_procrastinate(cluster: Cluster, _: float) -> tuple[float, float]:
     return _orders_a_second(cluster), LOCKED_JOBS / seconds
 
 
+def against_procedures(cluster: Cluster, _: float) -> tuple[float, float]:
+    """Compare the worker with the two procedures of its sends, one batch after the other."""
+
+    async def alone() -> float:
+        async with opened_lanes(cluster) as lanes:
+            started = perf_counter()
+            while sends := await lanes.begin(BATCH):
+                await lanes.accept(sends)
+            return ORDERS / (perf_counter() - started)
+
+    carried = _orders_a_second(cluster)
+    freshen(cluster)
+    owe(cluster, ORDERS, ACCOUNTS)
+    return carried, uvloop.run(alone())
+
+
 def with_a_past(cluster: Cluster, _: float) -> tuple[float, float]:
     """Compare draining beside five million rows that are done with draining beside none."""
     with superuser(cluster, autocommit=True) as connection:
@@ -103,11 +119,11 @@ def woken(cluster: Cluster, _: float) -> tuple[float, float]:
 
     async def in_process() -> float:
         waits = []
-        async with opened_lanes(cluster) as begin, opened(cluster) as ours:
+        async with opened_lanes(cluster) as lanes, opened(cluster) as ours:
             for number in range(ALONE):
                 await ours.place(1 + number)
                 committed_at = perf_counter()
-                if not await begin():
+                if not await lanes.begin():
                     raise RuntimeError("nothing was begun")
                 waits.append(perf_counter() - committed_at)
         return median(waits[WARM:])

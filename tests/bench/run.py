@@ -28,6 +28,7 @@ from bench.bars_row import arrow_against_copy, json_against_arrow  # noqa: E402
 from bench.bench_cluster import bench_cluster, freshen, superuser  # noqa: E402
 from bench.drain_rows import (  # noqa: E402
     against_pgqueuer,
+    against_procedures,
     against_procrastinate,
     disordered,
     with_a_past,
@@ -186,6 +187,10 @@ ROWS = (
     Row(
         "drain_vs_procrastinate_lock", 50, "as above; what it is compared with keeps order as well",
         against_procrastinate,
+    ),
+    Row(
+        "drain_vs_procedures", 0.7, "the worker's loop, a task for each send, on the same cores",
+        against_procedures,
     ),
     Row(
         "drain_5m_done_vs_empty", 0.9, "nothing: what is done is in another table",
