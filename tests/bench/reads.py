@@ -5,8 +5,8 @@ usage: python tests/bench/reads.py [--seconds 2] [--rounds 5] [--cpu] [--first] 
 Each question of the screen (services/ro_db.py) is asked in turns with row security, as app_read
 with a trader's signed token, and without, by a role that is exempt; the ratio is that of the
 medians, client and backends on one core. With --cpu what both sides worked counts instead of the
-time that passed, for a machine that others use; with --first no question comes within a second of
-another with its token, so that each pays for the check. No plan may scan a large table. The rows
+time that passed, for a machine that others use; with --first each question comes with another token
+than the one before it, so that each pays for the check. No plan may scan a large table. The rows
 all_... are asked by an administrator about all accounts at once, and compared with the time after
 which the screen gives up. place_10m_vs_empty compares placing into a database of ten million orders
 with placing into an empty one. Rows go to .run/bench/reads.json; exits 1 when a goal is missed. The
