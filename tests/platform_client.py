@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -14,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 import httpx
+from free_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PORTS_PER_PLATFORM = 9
@@ -21,25 +20,12 @@ PORTS_PER_PLATFORM = 9
 Seen = TypeVar("Seen")
 
 
-def free_port_base() -> int:
-    """The first port of a free range as wide as a platform needs."""
-    while True:
-        base = random.SystemRandom().randrange(20_000, 32_000, 10)
-        try:
-            for port in range(base, base + PORTS_PER_PLATFORM):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-
-
 @dataclass
 class Platform:
     """One installation in a folder and a port range of its own."""
 
     run_dir: Path
-    port_base: int = field(default_factory=free_port_base)
+    port_base: int = field(default_factory=lambda: free_port(PORTS_PER_PLATFORM))
     env: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -5,7 +5,6 @@ import ctypes
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from uuid import UUID
 import httpx
 import pytest
 from fixtures_postgres import Cluster, Database
+from free_ports import free_port
 
 PUBLIC_URL = "http://localhost:8080"
 START_TIMEOUT_S = 60
@@ -92,9 +92,7 @@ SignIn = Callable[..., Awaitable[SignedIn]]
 @contextmanager
 def running_core(database: Any, log: Path, **environment: str) -> Iterator[Core]:
     """Run a development core against a database until the end of the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     secrets_dir = database.cluster.secrets_dir
     settings = {
         "APP_ENV": "test",

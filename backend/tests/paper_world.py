@@ -6,7 +6,6 @@ import hmac
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from free_ports import free_port
 from pydantic import ValidationError
 
 from app.models.bridge import BridgeBatch
@@ -29,12 +29,6 @@ HMAC_KEY, QC_TOKEN, QC_USER = "hmac-of-the-test", "token-of-the-test", "7"
 PROJECT = 1001
 DEADLINE_S = 20.0
 Json = dict[str, Any]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from free_ports import free_port
 from postgres_servers import (
     DOCKER_TIMEOUT_S,
     LOOPBACK,
     docker_run,
-    free_port,
     remove_left_over_containers,
     running,
 )

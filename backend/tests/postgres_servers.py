@@ -4,7 +4,6 @@ import ctypes
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from free_ports import free_port
 
 from native import postgres
 
@@ -158,10 +158,3 @@ def _wait(port: int, password: str, process: "subprocess.Popen[bytes]", log: Pat
             time.sleep(0.05)
         else:
             return
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])

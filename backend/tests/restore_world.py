@@ -21,7 +21,7 @@ from unittest import mock
 import asyncpg
 import psycopg
 from fixtures_postgres import SECRETS, Cluster, Database
-from postgres_servers import free_port
+from free_ports import free_port
 from sp_world import World, new_id, open_world, place
 
 from app.admin.__main__ import main

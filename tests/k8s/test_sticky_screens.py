@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 from k8s.rendered import ROOT
 
 CADDYFILE = ROOT / "ops/reverse-proxy/caddy/Caddyfile"
@@ -51,13 +52,6 @@ def face(name: str) -> Iterator[int]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(port: int, number: int) -> str:

@@ -17,6 +17,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+from free_ports import free_port
 from proxy.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,13 +196,6 @@ def read_answer(connection: socket.socket, method: str = "GET") -> Answer:
         return Answer(0, (), b"")
     finally:
         response.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

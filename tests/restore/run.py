@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-for _folder in ("backend/tests", "ops"):
+for _folder in ("tests", "backend/tests", "ops"):
     sys.path.insert(0, str(ROOT / _folder))
 
 from restore_world import Premises, drill, folder_in_memory  # noqa: E402

@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from api_world import OpenApi, Person, World, code, new_id, order, until
 from fastapi.routing import iter_route_contexts
+from free_ports import free_port
 
 from app.core.settings import BACKEND_DIR
 from app.services.db import SCHEMA_REVISION
@@ -204,10 +205,8 @@ async def test_without_postgres_every_write_is_503_with_retry_after(
     await until(placed)
 
 
-async def test_an_absent_postgres_is_503_and_the_process_lives(
-    open_api: OpenApi, unused_tcp_port: int
-) -> None:
-    async with open_api(database_port=unused_tcp_port) as world:
+async def test_an_absent_postgres_is_503_and_the_process_lives(open_api: OpenApi) -> None:
+    async with open_api(database_port=free_port()) as world:
         client = world.client()
         assert (await client.get("/api/health/live")).status_code == 200
         answer = await client.get("/api/health/ready")

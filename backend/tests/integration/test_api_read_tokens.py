@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 from api_world import MakePerson, OpenApi, Person, World, code, order
+from free_ports import free_port
 from read_tokens import read
 
 from app.core.token_keys import key_id_of
@@ -108,11 +109,11 @@ async def test_without_a_session_or_from_another_page_there_is_none(
 
 
 async def test_without_a_database_nothing_is_signed(
-    open_api: OpenApi, make_person: MakePerson, unused_tcp_port: int
+    open_api: OpenApi, make_person: MakePerson
 ) -> None:
     trader = await make_person("trader")
     cookies = trader.session.cookies
-    async with open_api(database_port=unused_tcp_port, api_role="api") as elsewhere:
+    async with open_api(database_port=free_port(), api_role="api") as elsewhere:
         client = elsewhere.client()
         client.cookies.set("sAccessToken", cookies["sAccessToken"], domain="localhost.local")
         answer = await client.post(PATH)

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 from api_world import OpenApi, World, code
+from free_ports import free_port
 
 from app.auth.login_page import PAGES_DIR, login_page, safe_next
 
@@ -181,8 +182,6 @@ async def test_a_process_for_the_hot_store_alone_has_no_sign_in_page(open_api: O
         assert (answer.status_code, code(answer)) == (404, "not_found")
 
 
-async def test_the_page_shows_while_the_database_is_away(
-    open_api: OpenApi, unused_tcp_port: int
-) -> None:
-    async with open_api(database_port=unused_tcp_port, api_role="api") as world:
+async def test_the_page_shows_while_the_database_is_away(open_api: OpenApi) -> None:
+    async with open_api(database_port=free_port(), api_role="api") as world:
         assert (await world.client().get("/auth/login")).status_code == 200

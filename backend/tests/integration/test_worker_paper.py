@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -11,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from free_ports import free_port
 from worker_process import BACKEND, WebhookFace, WorkerProcess
 from worker_world import Desk, desk, eventually
 
@@ -82,12 +82,6 @@ class Paper:
             if self._process.returncode is None:
                 self._process.kill()
             await self._process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

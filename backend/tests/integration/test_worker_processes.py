@@ -1,7 +1,6 @@
 """The worker as a process: killed and stalled between the steps of a send, stopped, replaced."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from fixtures_postgres import Database as FreshDatabase
+from free_ports import free_port
 from worker_process import BACKEND, QcFace, WorkerProcess
 from worker_world import Desk, Venue, eventually
 
@@ -175,19 +175,10 @@ async def test_health_is_answered_when_the_lanes_are_open(floor: Floor) -> None:
     assert "informania_shards_owned 16.0" in figures
 
 
-async def test_a_worker_without_a_database_waits_and_still_stops_cleanly(
-    floor: Floor, unused_port: int
-) -> None:
-    worker = await floor.start("1", DATABASE_PORT=str(unused_port))
+async def test_a_worker_without_a_database_waits_and_still_stops_cleanly(floor: Floor) -> None:
+    worker = await floor.start("1", DATABASE_PORT=str(free_port()))
     await worker.has_said("session_failed")
     assert await worker.terminate() == 0, worker.log
-
-
-@pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

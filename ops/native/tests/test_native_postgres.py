@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from free_ports import free_port
 
 from native import postgres
 from native.postgres import PostgresError
@@ -30,13 +30,6 @@ def data_dir(tmp_path: Path, binaries: Path) -> Path:
     tmp_path.chmod(0o700)
     postgres.initialize(binaries, tmp_path / "data", PASSWORD, extra_args=["--no-sync"])
     return tmp_path / "data"
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

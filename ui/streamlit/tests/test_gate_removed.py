@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from itertools import product
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from free_ports import free_port
 from streamlit_client import Screen
 
 HERE = Path(__file__).resolve().parent
@@ -24,9 +24,7 @@ FORGED = {
 @pytest.fixture
 async def ungated() -> AsyncIterator[int]:
     """Serve the pages with nothing in front of them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = ("-m", "uvicorn", "ungated:app", f"--app-dir={HERE}", "--port", str(port))
     environ = {**os.environ, "APP_ENV": "test", "PYTHONPATH": str(HERE.parent)}
     process = await asyncio.create_subprocess_exec(

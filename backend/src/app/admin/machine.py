@@ -1,9 +1,10 @@
 """What the commands on this machine share: its installation, and its database around the API."""
 
 import os
+import random
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def on_machine(*, native: bool = False) -> Iterator[Machine]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, none that the kernel gives to connections (ip(7))."""
+    for port in random.SystemRandom().sample(range(20_000, 32_768), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise Failed("none of 100 ports on 127.0.0.1 from 20000 to 32767 can be had")
