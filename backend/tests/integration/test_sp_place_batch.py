@@ -81,6 +81,36 @@ async def test_a_batch_makes_the_same_orders_as_single_calls(desk: World) -> Non
     await desk.assert_whole()
 
 
+async def test_what_is_told_of_an_order_is_json_that_anybody_can_repeat(desk: World) -> None:
+    await _more_instruments(desk)
+    strategy = await desk.root.fetchval(
+        "INSERT INTO app.strategies (account_id, name) VALUES ($1, 'alpha') RETURNING strategy_id",
+        desk.account,
+    )
+    requests = [*_mixed(desk), desk.request(strategy_id=strategy, quantity=Decimal("10.50"))]
+    await place_many(desk.api, requests)
+    await place(desk.api, replace(requests[-1], client_order_id=new_id()))
+    rows = await desk.root.fetch(
+        """SELECT
+            o.request_hash = sha256(convert_to(jsonb_build_array(
+                o.account_id, i.symbol, o.side, o.order_type, o.quantity, o.limit_price,
+                o.stop_price, o.time_in_force, extract(EPOCH FROM o.expires_at), o.strategy_id
+            )::text, 'UTF8')) AS same_hash,
+            a.detail = jsonb_strip_nulls(jsonb_build_object(
+                'order_id', o.order_id, 'client_order_id', o.client_order_id, 'symbol', i.symbol,
+                'side', o.side, 'order_type', o.order_type, 'quantity', o.quantity,
+                'limit_price', o.limit_price, 'stop_price', o.stop_price,
+                'time_in_force', o.time_in_force, 'expires_at', extract(EPOCH FROM o.expires_at),
+                'strategy_id', o.strategy_id, 'request_id', o.request_id
+            )) AS same_detail
+        FROM app.orders AS o
+        JOIN app.instruments AS i USING (instrument_id)
+        JOIN audit.audit_log AS a
+            ON a.action = 'order.place' AND a.detail ->> 'order_id' = o.order_id::text"""
+    )
+    assert [tuple(row) for row in rows] == [(True, True)] * 8
+
+
 async def test_each_order_has_its_audit_row_and_its_outbox_row_in_order(desk: World) -> None:
     rows = await place_many(desk.api, [desk.request() for _ in range(50)])
     ids = [row["order_id"] for row in rows]
@@ -140,6 +170,42 @@ async def test_a_second_item_under_an_id_repeats_the_first_or_is_refused(desk: W
     with refused("IN422", "idempotency_key_reused"):
         await place_many(desk.api, [other, replace(other, quantity=Decimal(11))])
     assert await desk.root.fetchval("SELECT count(*) FROM app.orders") == 1
+
+
+async def test_what_repeats_an_item_counts_for_no_rule(desk: World) -> None:
+    await desk.root.execute("UPDATE app.risk_limits SET open_orders_max = 2")
+    one, two = desk.request(), desk.request()
+    rows = await place_many(desk.api, [one, one, two, one])
+    assert [row["status"] for row in rows] == ["new"] * 4
+    assert [row["order_id"] == rows[0]["order_id"] for row in rows] == [True, True, False, True]
+    assert (
+        await desk.root.fetchval(
+            "SELECT (open_bound).orders FROM app.streams WHERE stream_id = $1", desk.account
+        )
+        == 2
+    )
+    await desk.assert_whole()
+
+
+async def test_an_id_that_another_account_takes_meanwhile_is_refused_alone(desk: World) -> None:
+    mine = [desk.request() for _ in range(3)]
+    other = await make_user(desk.migrate)
+    await desk.root.execute(
+        "INSERT INTO app.account_members (account_id, user_id, can_trade) VALUES ($1, $2, TRUE)",
+        *(desk.other, other),
+    )
+    theirs = desk.request(
+        account_id=desk.other, client_order_id=mine[1].client_order_id, user_id=other
+    )
+    async with await _pool(desk, 1) as pool:
+        async with desk.api.transaction():
+            await place(desk.api, theirs)
+            batch = asyncio.create_task(_micro(pool, mine))
+            await desk.until_blocked()
+        rows = await batch
+    assert [row["code"] for row in rows] == [None, "idempotency_key_reused", None]
+    assert await desk.root.fetchval("SELECT count(*) FROM app.orders") == 3
+    await desk.assert_whole()
 
 
 async def test_each_item_sees_the_risk_of_those_before_it(desk: World) -> None:

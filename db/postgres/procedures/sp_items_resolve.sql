@@ -1,8 +1,7 @@
 -- sp_items_resolve(items, accounts whose streams the caller holds) -> app.order_item[]
 -- Looks up, as of now, who may place each item, which order it repeats and which instrument it is
--- of. Authority comes before form, form before what is looked up. Of items that share a client
--- order id the first counts, the others repeat it. Whoever is let into an account after the locks
--- were taken comes too late: without the lock no order is made.
+-- of. Authority comes before form, form before what is looked up. Whoever is let into an account
+-- after the locks were taken comes too late: without the lock no order is made.
 -- Internal: sp_place_items. Test: test_sp_place_batch.py
 
 CREATE OR REPLACE FUNCTION app.sp_items_resolve(
@@ -50,31 +49,16 @@ BEGIN
                 AND c.account_id IS NOT DISTINCT FROM i.account_id
             LEFT JOIN app.orders AS o ON o.client_order_id = i.client_order_id
             LEFT JOIN app.instruments AS s ON s.symbol = i.symbol
-        ),
-        placed AS (
-            SELECT
-                f.*,
-                row_number() OVER w AS place,
-                first_value(f.request_hash) OVER w AS first_hash,
-                first_value(f.user_id) OVER w AS first_user_id
-            FROM found AS f
-            WINDOW w AS (PARTITION BY f.client_order_id, f.found_fault IS NULL ORDER BY f.ordinal)
         )
         SELECT ROW(
-            p.ordinal, p.user_id, p.session, p.request_id, p.client_order_id, p.account_id,
-            p.symbol, p.side, p.order_type, trim_scale(p.quantity), trim_scale(p.limit_price),
-            trim_scale(p.stop_price), p.time_in_force, p.expires_at, p.strategy_id,
-            p.request_hash,
-            CASE
-                WHEN p.found_fault IS NOT NULL THEN p.found_fault
-                WHEN (p.request_hash, p.user_id) <> (p.first_hash, p.first_user_id)
-                    THEN 'idempotency_key_reused'
-            END,
-            p.known_id, p.known_id IS NOT NULL OR p.place > 1, p.known_instrument_id, NULL, NULL,
-            NULL, NULL
+            f.ordinal, f.user_id, f.session, f.request_id, f.client_order_id, f.account_id,
+            f.symbol, f.side, f.order_type, trim_scale(f.quantity), trim_scale(f.limit_price),
+            trim_scale(f.stop_price), f.time_in_force, f.expires_at, f.strategy_id,
+            f.request_hash, f.found_fault, f.known_id, f.known_id IS NOT NULL,
+            f.known_instrument_id, NULL, NULL, NULL, NULL
         )::app.order_item
-        FROM placed AS p
-        ORDER BY p.ordinal
+        FROM found AS f
+        ORDER BY f.ordinal
     );
 END
 $$;

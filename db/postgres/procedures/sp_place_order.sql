@@ -101,11 +101,10 @@ BEGIN
     v_reason_code := coalesce(d.reason_code, CASE
         WHEN NOT app.sp_rate_spend(p_user_id, 1) THEN 'USER_ORDER_RATE_EXCEEDED'
     END);
-    v_detail := jsonb_strip_nulls(to_jsonb(ROW(
+    v_detail := app.sp_order_detail(
         v_result.order_id, p_client_order_id, p_symbol, p_side, p_order_type, v_quantity,
-        v_limit_price, v_stop_price, p_time_in_force, extract(EPOCH FROM p_expires_at),
-        p_strategy_id, p_request_id
-    )::app.order_detail));
+        v_limit_price, v_stop_price, p_time_in_force, p_expires_at, p_strategy_id, p_request_id
+    );
     PERFORM app.sp_audit_append(
         p_account_id, v_actor, 'order.place', v_detail,
         CASE WHEN v_reason_code IS NULL THEN d.rate_at END,

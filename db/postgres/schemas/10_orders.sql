@@ -115,23 +115,6 @@ CREATE TYPE app.order_result AS (
     replace_denied text
 );
 
--- What audit and outbox tell of a placed order, without what is null.
-CREATE TYPE app.order_detail AS (
-    order_id bigint,
-    client_order_id text,
-    symbol text,
-    side text,
-    order_type text,
-    quantity numeric,
-    limit_price numeric,
-    stop_price numeric,
-    time_in_force text,
-    -- Seconds since 1970.
-    expires_at numeric,
-    strategy_id bigint,
-    request_id text
-);
-
 -- One order of a batch, from what was asked to what became of it.
 CREATE TYPE app.order_item AS (
     ordinal integer,
