@@ -78,6 +78,20 @@ BEGIN
                 END AS value
             FROM judged AS j
             GROUP BY j.account_id
+        ),
+        bounds AS MATERIALIZED (
+            SELECT
+                d.account_id,
+                ROW(
+                    (d.before).orders + d.orders, (d.before).buys + d.buys,
+                    (d.before).sells + d.sells, (d.before).value + d.value
+                )::app.open_bound AS bound
+            FROM desks AS d
+        ),
+        prices AS MATERIALIZED (
+            SELECT k.instrument_id, (array_agg((k.facts).last_price))[1] AS last_price
+            FROM known AS k
+            GROUP BY k.instrument_id
         )
         SELECT array_agg(ROW(
             x.ordinal, x.user_id, x.session, x.request_id, x.client_order_id, x.account_id,
@@ -88,18 +102,11 @@ BEGIN
                     THEN coalesce(x.order_id, nextval('app.orders_order_id_seq'))
                 ELSE x.order_id
             END,
-            x.replayed, x.instrument_id, NULL, NULL, (
-                SELECT (k.facts).last_price FROM known AS k
-                WHERE k.instrument_id = x.instrument_id
-                LIMIT 1
-            ),
-            CASE WHEN d.account_id IS NOT NULL THEN ROW(
-                (d.before).orders + d.orders, (d.before).buys + d.buys,
-                (d.before).sells + d.sells, (d.before).value + d.value
-            )::app.open_bound END
+            x.replayed, x.instrument_id, NULL, NULL, p.last_price, b.bound
         )::app.order_item)
         FROM unnest(p_items) AS x
-        LEFT JOIN desks AS d ON d.account_id = x.account_id
+        LEFT JOIN bounds AS b ON b.account_id = x.account_id
+        LEFT JOIN prices AS p ON p.instrument_id = x.instrument_id
         WHERE (SELECT bool_and(y.passes) FROM desks AS y)
             AND NOT EXISTS (
                 SELECT FROM (

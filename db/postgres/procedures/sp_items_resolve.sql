@@ -58,7 +58,6 @@ BEGIN
             f.known_instrument_id, NULL, NULL, NULL, NULL
         )::app.order_item
         FROM found AS f
-        ORDER BY f.ordinal
     );
 END
 $$;

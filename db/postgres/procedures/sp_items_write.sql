@@ -12,11 +12,13 @@ DECLARE
     v_items app.order_item[];
     v_batch record;
 BEGIN
-    IF NOT EXISTS (SELECT FROM unnest(p_items) AS i WHERE i.fault IS NULL AND NOT i.replayed) THEN
-        RETURN p_items;
-    END IF;
     v_items := app.sp_items_pass(p_items);
     IF v_items IS NULL THEN
+        IF NOT EXISTS (
+            SELECT FROM unnest(p_items) AS i WHERE i.fault IS NULL AND NOT i.replayed
+        ) THEN
+            RETURN p_items;
+        END IF;
         FOR v_care IN 0..2 LOOP
             v_items := app.sp_items_decide(p_items, v_care);
             -- What passes by careless facts passes.

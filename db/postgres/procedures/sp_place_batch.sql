@@ -20,6 +20,7 @@ SET lock_timeout = '3s'
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_items app.order_item[];

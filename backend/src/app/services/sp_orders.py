@@ -59,12 +59,9 @@ async def place_batch(
     `on_locked` is called as soon as the accounts are locked: a batch sent from then on comes later.
     """
     items = [
-        {
-            "user_id": str(it.caller.user_id),
-            "session": it.caller.session_handle,
-            "request_id": it.request_id,
-            **order_item(it.order),
-        }
+        order_item(
+            it.order, str(it.caller.user_id), it.caller.session_handle, request_id=it.request_id
+        )
         for it in placements
     ]
 
@@ -92,26 +89,33 @@ def _outcome(found: dict[str, Any]) -> OrderResult | AppError:
     return refusal_of(sqlstate, code, message) or AppError()
 
 
-def order_item(order: NewOrder) -> dict[str, str]:
-    """Write an order as the procedures read it in a list: strings alone."""
-    item = {
-        "client_order_id": order.client_order_id,
-        "account_id": str(order.account_id),
-        "symbol": order.symbol,
+def order_item(
+    order: NewOrder,
+    user_id: str | None = None,
+    session: str | None = None,
+    request_id: str | None = None,
+) -> dict[str, str]:
+    """Write an order as the procedures read it in a list: strings alone.
+
+    In the order in which jsonb keeps its keys, by length and then by name: it need not sort them.
+    """
+    values = {
         "side": order.side,
-        "order_type": order.order_type,
+        "symbol": order.symbol,
+        "session": session,
+        "user_id": user_id,
         "quantity": format(order.quantity, "f"),
+        "account_id": str(order.account_id),
+        "expires_at": order.expires_at and order.expires_at.isoformat(),
+        "order_type": order.order_type,
+        "request_id": request_id,
+        "stop_price": order.stop_price and format(order.stop_price, "f"),
+        "limit_price": order.limit_price and format(order.limit_price, "f"),
+        "strategy_id": order.strategy_id and str(order.strategy_id),
         "time_in_force": order.time_in_force,
+        "client_order_id": order.client_order_id,
     }
-    if order.limit_price is not None:
-        item["limit_price"] = format(order.limit_price, "f")
-    if order.stop_price is not None:
-        item["stop_price"] = format(order.stop_price, "f")
-    if order.expires_at is not None:
-        item["expires_at"] = order.expires_at.isoformat()
-    if order.strategy_id is not None:
-        item["strategy_id"] = str(order.strategy_id)
-    return item
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 async def replace_order(
