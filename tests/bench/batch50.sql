@@ -1,9 +1,7 @@
 \set account random(1, 1000)
-SELECT made.*
-FROM (SELECT :account::integer AS account) AS one
-CROSS JOIN LATERAL app.sp_place_orders(
+SELECT app.sp_place_orders(
     lpad(to_hex(one.account), 32, '0')::uuid, 'bench', 'bench',
-    -- As text, which is what a driver sends, and its keys in the order in which the API sends them.
+    -- As text, which is what a driver sends, its keys in the order in which the API sends them.
     (
         SELECT ('[' || string_agg(
             '{"side": "buy", "symbol": "AAPL", "quantity": "10", "account_id": "' || one.account
@@ -12,4 +10,5 @@ CROSS JOIN LATERAL app.sp_place_orders(
         ) || ']')::jsonb
         FROM generate_series(1, 50) AS n
     )
-) AS made;
+)
+FROM (SELECT :account::integer AS account) AS one;

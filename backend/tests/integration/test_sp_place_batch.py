@@ -81,7 +81,7 @@ async def test_a_batch_makes_the_same_orders_as_single_calls(desk: World) -> Non
     await desk.assert_whole()
 
 
-async def test_what_is_told_of_an_order_is_json_that_anybody_can_repeat(desk: World) -> None:
+async def test_what_is_told_of_an_order_is_what_anybody_can_repeat(desk: World) -> None:
     await _more_instruments(desk)
     strategy = await desk.root.fetchval(
         "INSERT INTO app.strategies (account_id, name) VALUES ($1, 'alpha') RETURNING strategy_id",
@@ -92,10 +92,11 @@ async def test_what_is_told_of_an_order_is_json_that_anybody_can_repeat(desk: Wo
     await place(desk.api, replace(requests[-1], client_order_id=new_id()))
     rows = await desk.root.fetch(
         """SELECT
-            o.request_hash = sha256(convert_to(jsonb_build_array(
-                o.account_id, i.symbol, o.side, o.order_type, o.quantity, o.limit_price,
-                o.stop_price, o.time_in_force, extract(EPOCH FROM o.expires_at), o.strategy_id
-            )::text, 'UTF8')) AS same_hash,
+            o.request_hash = sha256(convert_to(array_to_string(ARRAY[
+                o.account_id::text, i.symbol, o.side, o.order_type, o.quantity::text,
+                o.limit_price::text, o.stop_price::text, o.time_in_force,
+                extract(EPOCH FROM o.expires_at)::text, o.strategy_id::text
+            ], '|', ''), 'UTF8')) AS same_hash,
             a.detail = jsonb_strip_nulls(jsonb_build_object(
                 'order_id', o.order_id, 'client_order_id', o.client_order_id, 'symbol', i.symbol,
                 'side', o.side, 'order_type', o.order_type, 'quantity', o.quantity,

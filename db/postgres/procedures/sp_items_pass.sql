@@ -79,19 +79,15 @@ BEGIN
             FROM judged AS j
             GROUP BY j.account_id
         ),
-        bounds AS MATERIALIZED (
-            SELECT
-                d.account_id,
+        places AS MATERIALIZED (
+            SELECT DISTINCT
+                k.account_id, k.instrument_id, (k.facts).last_price AS last_price,
                 ROW(
                     (d.before).orders + d.orders, (d.before).buys + d.buys,
                     (d.before).sells + d.sells, (d.before).value + d.value
                 )::app.open_bound AS bound
-            FROM desks AS d
-        ),
-        prices AS MATERIALIZED (
-            SELECT k.instrument_id, (array_agg((k.facts).last_price))[1] AS last_price
             FROM known AS k
-            GROUP BY k.instrument_id
+            JOIN desks AS d ON d.account_id = k.account_id
         )
         SELECT array_agg(ROW(
             x.ordinal, x.user_id, x.session, x.request_id, x.client_order_id, x.account_id,
@@ -102,11 +98,11 @@ BEGIN
                     THEN coalesce(x.order_id, nextval('app.orders_order_id_seq'))
                 ELSE x.order_id
             END,
-            x.replayed, x.instrument_id, NULL, NULL, p.last_price, b.bound
+            x.replayed, x.instrument_id, NULL, NULL, p.last_price, p.bound
         )::app.order_item)
         FROM unnest(p_items) AS x
-        LEFT JOIN bounds AS b ON b.account_id = x.account_id
-        LEFT JOIN prices AS p ON p.instrument_id = x.instrument_id
+        LEFT JOIN places AS p
+            ON p.account_id = x.account_id AND p.instrument_id = x.instrument_id
         WHERE (SELECT bool_and(y.passes) FROM desks AS y)
             AND NOT EXISTS (
                 SELECT FROM (
