@@ -34,7 +34,7 @@ BEGIN
         UPDATE audit.audit_log SET
             prev_hash = v_head,
             hash = app.sp_audit_hash(v_head, v_row.stream_id, v_row.seq, v_row.epoch_us,
-                v_row.actor, v_row.db_user, v_row.action, v_row.detail)
+                app.sp_audit_names(v_row.actor, v_row.db_user, v_row.action), v_row.detail)
         WHERE stream_id = 7 AND seq = v_row.seq
         RETURNING hash INTO v_head;
     END LOOP;

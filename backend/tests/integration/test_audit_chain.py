@@ -89,7 +89,7 @@ async def test_an_edit_with_a_new_hash_is_found_at_the_next_row(
     await tamper(
         superuser,
         "UPDATE audit.audit_log SET action = 'x', hash = app.sp_audit_hash("
-        "  prev_hash, stream_id, seq, epoch_us, actor, db_user, 'x', detail)"
+        "  prev_hash, stream_id, seq, epoch_us, app.sp_audit_names(actor, db_user, 'x'), detail)"
         " WHERE stream_id = 7 AND seq = 4",
     )
     assert await verify(superuser) == (LENGTH, 5)
@@ -124,7 +124,8 @@ async def test_an_append_past_the_head_is_found(superuser: asyncpg.Connection) -
     await superuser.execute(
         "INSERT INTO audit.audit_log"
         " SELECT stream_id, seq + 1, epoch_us, actor, db_user, action, detail, hash,"
-        "   app.sp_audit_hash(hash, stream_id, seq + 1, epoch_us, actor, db_user, action, detail)"
+        "   app.sp_audit_hash(hash, stream_id, seq + 1, epoch_us,"
+        "     app.sp_audit_names(actor, db_user, action), detail)"
         " FROM audit.audit_log WHERE stream_id = 7 AND seq = $1",
         LENGTH,
     )
@@ -186,7 +187,8 @@ async def test_what_is_hashed_is_the_text_of_the_json_array(
 ) -> None:
     fields = (2**62, 1, -5, text, f"role {text}", text, json.dumps(detail))
     same = await superuser.fetchrow(
-        "SELECT app.sp_audit_entry($1, $2, $3, $4, $5, $6, $7::text::jsonb) AS ours,"
+        "SELECT app.sp_audit_entry("
+        "   $1, $2, $3, app.sp_audit_names($4, $5, $6), $7::text::jsonb) AS ours,"
         " jsonb_build_array($1::bigint, $2::bigint, $3::bigint, $4::text, $5::text, $6::text,"
         "   $7::text::jsonb)::text AS theirs",
         *fields,

@@ -22,7 +22,8 @@ BEGIN
     SELECT
         s.stream_id, s.seq + 1, v_epoch_us, p_actor, session_user, p_action, p_detail, s.head,
         app.sp_audit_hash(
-            s.head, s.stream_id, s.seq + 1, v_epoch_us, p_actor, session_user, p_action, p_detail
+            s.head, s.stream_id, s.seq + 1, v_epoch_us,
+            app.sp_audit_names(p_actor, session_user, p_action), p_detail
         )
     FROM app.streams AS s
     WHERE s.stream_id = p_stream_id

@@ -15,6 +15,8 @@ DECLARE
     v_seq bigint;
     v_head bytea;
     v_heads bytea[];
+    v_actor text;
+    v_names text;
     v_epoch_us bigint := extract(EPOCH FROM clock_timestamp()) * 1000000;
     v_count integer := cardinality(p_details);
 BEGIN
@@ -24,9 +26,12 @@ BEGIN
 
     v_heads := ARRAY[v_head];
     FOR v_index IN 1..v_count LOOP
+        IF p_actors[v_index] IS DISTINCT FROM v_actor THEN
+            v_actor := p_actors[v_index];
+            v_names := app.sp_audit_names(v_actor, session_user, p_action);
+        END IF;
         v_head := app.sp_audit_hash(
-            v_head, p_stream_id, v_seq + v_index, v_epoch_us, p_actors[v_index], session_user,
-            p_action, p_details[v_index]
+            v_head, p_stream_id, v_seq + v_index, v_epoch_us, v_names, p_details[v_index]
         );
         v_heads[v_index + 1] := v_head;
     END LOOP;

@@ -21,8 +21,8 @@ BEGIN
         SELECT
             s.stream_id, s.seq + 1, v_epoch_us, p_actor, session_user, u.action, u.detail, s.head,
             app.sp_audit_hash(
-                s.head, s.stream_id, s.seq + 1, v_epoch_us, p_actor, session_user, u.action,
-                u.detail
+                s.head, s.stream_id, s.seq + 1, v_epoch_us,
+                app.sp_audit_names(p_actor, session_user, u.action), u.detail
             )
         FROM unnest(p_streams, p_actions, p_details) AS u (stream_id, action, detail)
         JOIN app.streams AS s ON s.stream_id = u.stream_id

@@ -73,7 +73,8 @@ BEGIN
     SELECT
         (array_agg(a.prev_hash ORDER BY a.seq))[1],
         array_agg(app.sp_audit_entry(
-            a.stream_id, a.seq, a.epoch_us, a.actor, a.db_user, a.action, a.detail
+            a.stream_id, a.seq, a.epoch_us, app.sp_audit_names(a.actor, a.db_user, a.action),
+            a.detail
         ) ORDER BY a.seq)
     INTO previous, links
     FROM audit.audit_log AS a

@@ -44,7 +44,8 @@ BEGIN
         SELECT
             a.seq, a.prev_hash, a.hash,
             a.hash <> app.sp_audit_hash(
-                a.prev_hash, a.stream_id, a.seq, a.epoch_us, a.actor, a.db_user, a.action, a.detail
+                a.prev_hash, a.stream_id, a.seq, a.epoch_us,
+                app.sp_audit_names(a.actor, a.db_user, a.action), a.detail
             ) AS edited
         FROM audit.audit_log AS a
         WHERE a.stream_id = p_stream_id
