@@ -7,7 +7,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 import asyncpg
-from sp_world import World, desk, new_id, place
+import pytest
+from sp_world import World, desk, new_id, place, place_many
 
 __all__ = ["desk"]
 
@@ -96,3 +97,18 @@ async def test_one_id_racing_on_two_accounts_makes_one_order(desk: World) -> Non
     refusals = [answer.detail for answer in answers if isinstance(answer, asyncpg.PostgresError)]
     assert refusals == ["idempotency_key_reused"] * 20
     assert await desk.root.fetchval("SELECT count(*) FROM app.orders") == 20
+
+
+async def test_a_batch_that_meets_another_unique_row_than_an_orders_is_not_tried_again(
+    desk: World,
+) -> None:
+    # Somebody wrote past the head of the chain.
+    await desk.root.execute(
+        "INSERT INTO audit.audit_log SELECT stream_id, seq + 1, 0, 'x', 'x', 'x', '{}', head, head"
+        " FROM app.streams WHERE stream_id = $1",
+        desk.account,
+    )
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncpg.UniqueViolationError, match="audit_log_pkey"):
+            await place_many(desk.api, [desk.request(), desk.request()])
+    assert await desk.root.fetchval("SELECT count(*) FROM app.orders") == 0
