@@ -20,7 +20,7 @@ BEGIN
             RETURN p_items;
         END IF;
         FOR v_care IN 0..2 LOOP
-            v_items := app.sp_items_decide(p_items, v_care);
+            v_items := app.sp_items_decide(coalesce(v_items, p_items), v_care);
             -- What passes by careless facts passes.
             EXIT WHEN NOT EXISTS (
                 SELECT FROM unnest(v_items) AS i WHERE i.reason_code IS NOT NULL
