@@ -1,8 +1,8 @@
 -- sp_order_detail(order, client order id, symbol, side, type, quantity, limit, stop, tif, expiry,
 --                 strategy, request id) -> jsonb
 -- What audit and outbox tell of a placed order, without what is null; the expiry in seconds since
--- 1970. Put together by hand, in the order in which jsonb keeps its keys, which is less than half
--- the work of to_jsonb: the words of an order that passed sp_order_fault need no escape.
+-- 1970. Put together by hand, in the order in which jsonb keeps its keys, which is less work than
+-- to_jsonb: the words of an order that passed sp_order_fault, and of an instrument, need no escape.
 -- Internal: the procedures of placing. Test: test_sp_place_batch.py, test_sp_place_order.py
 
 CREATE OR REPLACE FUNCTION app.sp_order_detail(

@@ -37,6 +37,6 @@ BEGIN
             v_twice := TRUE;
         END;
     END LOOP;
-    RETURN CASE WHEN v_twice THEN app.sp_items_settle(v_items) ELSE v_items END;
+    RETURN v_items;
 END
 $$;
